@@ -1,0 +1,179 @@
+//! Random runs of the protocol's decisions, checked against the invariants after every step.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Action, JobOptions, TableId, check_pair, check_step};
+
+const START: i64 = 1_000_000_000_000_000;
+
+fn new(number: u128) -> NewJob {
+    NewJob {
+        id: JobId::from_u128(number),
+        table: TableId::new("db", "t").unwrap(),
+        actions: vec![Action::RewriteDataFiles, Action::ExpireSnapshots],
+        options: JobOptions::default(),
+    }
+}
+
+fn result(action: Action) -> ActionResult {
+    ActionResult {
+        preview: None,
+        ..dry_run_result(action, None)
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(START) + Duration::from_seconds(seconds)
+}
+
+fn off() -> Drain {
+    Drain::default()
+}
+
+fn submitted() -> Pair {
+    submit(new(1), true, &off(), &Lock::default(), at(0)).unwrap()
+}
+
+#[test]
+fn submit_refuses_in_the_documented_order() {
+    let busy = submitted().lock;
+    let drain = Drain {
+        enabled: true,
+        reason: Some("upgrade".into()),
+    };
+    assert_eq!(
+        submit(new(2), false, &drain, &busy, at(0)),
+        Err(SubmitRefused::Draining(Some("upgrade".into())))
+    );
+    assert_eq!(
+        submit(new(2), false, &off(), &busy, at(0)),
+        Err(SubmitRefused::UnknownTable)
+    );
+    assert_eq!(
+        submit(new(2), true, &off(), &busy, at(0)),
+        Err(SubmitRefused::Busy(JobId::from_u128(1)))
+    );
+}
+
+#[test]
+fn a_cancelled_worker_is_fenced_off() {
+    let running = claim(submitted(), &off(), "w1", at(1)).unwrap();
+    let held = running.job.fence;
+    let cancelled = cancel(running.clone(), at(2)).unwrap();
+    check_step(&running, &cancelled).unwrap();
+    check_pair(&cancelled).unwrap();
+    assert_eq!(
+        heartbeat(cancelled.job.clone(), held, None, at(3)),
+        Err(FenceLost)
+    );
+    assert_eq!(
+        finish(cancelled.clone(), held, Verdict::Completed, at(3)),
+        Err(FenceLost)
+    );
+    assert_eq!(
+        cancel(cancelled, at(4)),
+        Err(CancelRefused::Terminal(JobStatus::Cancelled))
+    );
+}
+
+#[test]
+fn an_expired_lease_costs_an_attempt_and_a_yield_does_not() {
+    let first = claim(submitted(), &off(), "w1", at(0)).unwrap();
+    assert!(matches!(
+        claim(first.clone(), &off(), "w2", at(10)),
+        Err(ClaimRefused::Held(_))
+    ));
+    let second = claim(first.clone(), &off(), "w2", at(LEASE_SECONDS)).unwrap();
+    assert_eq!((second.job.attempt, second.job.slice), (2, 2));
+    assert_eq!(
+        heartbeat(second.job.clone(), first.job.fence, None, at(200)),
+        Err(FenceLost)
+    );
+    let held = second.job.fence;
+    let yielded = Pair {
+        job: yield_slice(second.job, held).unwrap(),
+        lock: second.lock,
+    };
+    assert!(needs_message(&yielded.job, at(201)));
+    let third = claim(yielded, &off(), "w3", at(201)).unwrap();
+    assert_eq!((third.job.attempt, third.job.slice), (2, 3));
+}
+
+/// One step of a random history.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Claim(u8),
+    Beat(u8),
+    Keep(u8),
+    Yield(u8),
+    Finish(u8, bool),
+    Cancel,
+    Wait(u8),
+    Submit,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        (0..3u8).prop_map(Step::Claim),
+        (0..3u8).prop_map(Step::Beat),
+        (0..3u8).prop_map(Step::Keep),
+        (0..3u8).prop_map(Step::Yield),
+        (0..3u8, any::<bool>()).prop_map(|(worker, well)| Step::Finish(worker, well)),
+        Just(Step::Cancel),
+        (1..250u8).prop_map(Step::Wait),
+        Just(Step::Submit),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+proptest! {
+    #[test]
+    fn invariants_hold_in_every_history(steps in steps()) {
+        let mut pair = submitted();
+        let mut fences = [Fence::default(); 3];
+        let mut clock = 0;
+        let mut jobs = 1u128;
+        for step in steps {
+            let now = at(clock);
+            let before = pair.clone();
+            let next = match step {
+                Step::Claim(worker) => claim(pair.clone(), &off(), &format!("w{worker}"), now).ok().inspect(|claimed| {
+                    fences[usize::from(worker)] = claimed.job.fence;
+                }),
+                Step::Beat(worker) => heartbeat(pair.job.clone(), fences[usize::from(worker)], None, now)
+                    .ok()
+                    .map(|job| Pair { job, lock: pair.lock.clone() }),
+                Step::Keep(worker) => match pair.job.remaining_actions().first() {
+                    Some(action) => keep_result(pair.job.clone(), fences[usize::from(worker)], result(*action), now)
+                        .ok()
+                        .map(|job| Pair { job, lock: pair.lock.clone() }),
+                    None => None,
+                },
+                Step::Yield(worker) => yield_slice(pair.job.clone(), fences[usize::from(worker)])
+                    .ok()
+                    .map(|job| Pair { job, lock: pair.lock.clone() }),
+                Step::Finish(worker, well) => {
+                    let verdict = if well { Verdict::Completed } else { Verdict::Failed("cause".into()) };
+                    finish(pair.clone(), fences[usize::from(worker)], verdict, now).ok()
+                }
+                Step::Cancel => cancel(pair.clone(), now).ok(),
+                Step::Wait(seconds) => {
+                    clock += i64::from(seconds);
+                    None
+                }
+                Step::Submit => submit(new(jobs + 1), true, &off(), &pair.lock, now).ok(),
+            };
+            if let Some(next) = next {
+                check_pair(&next).unwrap();
+                if next.job.id == before.job.id {
+                    check_step(&before, &next).unwrap();
+                } else {
+                    prop_assert!(before.job.is_terminal() && next.lock.fence > before.lock.fence);
+                    jobs += 1;
+                }
+                pair = next;
+            }
+        }
+    }
+}

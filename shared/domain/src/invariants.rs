@@ -1,0 +1,80 @@
+//! The protocol's invariants by name (protocol.md, Invariants), as plain functions that production code,
+//! contract suites and the model checker all call.
+
+use crate::{JobStatus, Pair};
+
+/// A broken invariant: its name and what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant's name, for example `LK-1`.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// Checks a job against its table's lock at one instant.
+///
+/// - `LK-1`: an active job holds its table's lock, a terminal one does not.
+/// - `FN-1`: the fence of an active job is the lock's.
+/// - `JB-1`: a terminal job has an end, no lease and no progress; an active one has no end.
+///
+/// # Errors
+/// The first [`Violation`] found.
+pub fn check_pair(pair: &Pair) -> Result<(), Violation> {
+    let Pair { job, lock } = pair;
+    let holds = lock.holder.as_ref() == Some(&job.id);
+    let active = !job.is_terminal();
+    ensure(holds == (active && !job.dry_run), "LK-1", || {
+        format!("{} {:?}, lock {:?}", job.id, job.status, lock)
+    })?;
+    ensure(!active || job.fence == lock.fence, "FN-1", || {
+        format!("job {} lock {}", job.fence, lock.fence)
+    })?;
+    let ended = job.completed_at.is_some() && job.lease.is_none() && job.progress.is_none();
+    ensure(
+        if active { job.completed_at.is_none() } else { ended },
+        "JB-1",
+        || format!("{job:?}"),
+    )
+}
+
+/// Checks one write: what it found and what it left.
+///
+/// - `FN-2`: the lock's fence never shrinks, and grows whenever the lock or the worker changes hands.
+/// - `JB-2`: a terminal job never changes again.
+/// - `JB-3`: results are only ever appended to.
+///
+/// # Errors
+/// The first [`Violation`] found.
+pub fn check_step(before: &Pair, after: &Pair) -> Result<(), Violation> {
+    ensure(after.lock.fence >= before.lock.fence, "FN-2", || {
+        format!("{:?} -> {:?}", before.lock, after.lock)
+    })?;
+    let worker = |pair: &Pair| pair.job.lease.as_ref().map(|lease| lease.worker.clone());
+    let taken = after.lock.holder.is_some() && after.lock.holder != before.lock.holder;
+    let claimed = worker(after).is_some() && worker(after) != worker(before);
+    let revoked = after.job.status == JobStatus::Cancelled && before.job.status != JobStatus::Cancelled;
+    let must_grow = taken || claimed || revoked;
+    ensure(!must_grow || after.lock.fence > before.lock.fence, "FN-2", || {
+        format!("{:?} -> {:?}", before.lock, after.lock)
+    })?;
+    ensure(
+        !before.job.is_terminal() || before.job == after.job,
+        "JB-2",
+        || format!("{:?}", after.job),
+    )?;
+    ensure(after.job.results.starts_with(&before.job.results), "JB-3", || {
+        format!("{:?}", after.job.results)
+    })
+}
+
+fn ensure(holds: bool, invariant: &'static str, seen: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation {
+            invariant,
+            seen: seen(),
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! Snowpack's rules as pure values and functions: no I/O, no clock, no serialisation, no AWS, no Iceberg.
+//!
+//! Everything a request or a worker may change is decided here and written by the stores in one
+//! compare-and-set, so that every adapter, the tests and the model checker share one protocol.
+
+mod action;
+mod decide;
+mod invariants;
+mod job;
+mod names;
+mod options;
+mod table;
+mod time;
+
+pub use action::{Action, UnknownAction};
+pub use decide::{
+    CancelRefused, ClaimRefused, FenceLost, LEASE_SECONDS, Pair, SubmitRefused, cancel, claim, dry_run,
+    dry_run_result, enqueued, finish, heartbeat, keep_result, needs_message, submit, yield_slice,
+};
+pub use invariants::{Violation, check_pair, check_step};
+pub use job::{
+    ActionResult, Fence, Job, JobError, JobId, JobIdError, JobStatus, Lease, Lock, Metric, NewJob, Preview,
+    PreviewSource, Progress, Verdict,
+};
+pub use names::{DatabaseName, NameError, TableId, TableName};
+pub use options::{
+    Compaction, Expiry, JobOptions, OptionError, OptionKind, OptionSpec, OptionValue, Properties,
+    RewriteJobOrder, Strategy, option_specs,
+};
+pub use table::{CacheEntry, CacheState, Drain, SyncGeneration};
+pub use time::{Duration, Timestamp};
