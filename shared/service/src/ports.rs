@@ -1,0 +1,303 @@
+//! The ports the use cases need. Each exists because it has at least two implementations.
+//!
+//! A store knows one kind of condition: every item carries a version, and a [`Write`] applies whole or not
+//! at all, only if every version it names is still the stored one. The protocol itself lives in
+//! `snowpack_domain` and is the same for every store.
+
+use std::future::Future;
+
+use snowpack_domain::{
+    Action, ActionResult, CacheEntry, CacheState, Drain, Job, JobId, JobOptions, JobStatus, Lock, Preview, Progress, TableId,
+    Timestamp,
+};
+
+/// A store or queue could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Throttled, timed out or unreachable: trying again later may work.
+    #[error("the job store cannot be reached now: {0}")]
+    Unavailable(String),
+    /// It answered, but not with what was stored: a bug or a foreign writer.
+    #[error("the job store holds something unreadable: {0}")]
+    Corrupt(String),
+    /// It refused: configuration or permissions.
+    #[error("the job store refused: {0}")]
+    Refused(String),
+}
+
+/// The version of a stored item; 0 stands for "not stored".
+pub type Version = u64;
+
+/// A value with the version it was read at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Versioned<T> {
+    /// The value.
+    pub value: T,
+    /// The version it was read at; 0 when it was not stored and `value` is the default.
+    pub version: Version,
+}
+
+/// What an idempotency key stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyRecord {
+    /// The caller's key.
+    pub key: String,
+    /// SHA-256 of the request it was first used for, in hex.
+    pub request_hash: String,
+    /// The job it created.
+    pub job: JobId,
+    /// When the key may be used anew.
+    pub expires_at: Timestamp,
+}
+
+/// Everything a submit decides on, read together.
+#[derive(Clone, Debug)]
+pub struct SubmitContext {
+    /// The drain switch.
+    pub drain: Versioned<Drain>,
+    /// The table's cache entry, if it has one.
+    pub entry: Option<Versioned<CacheEntry>>,
+    /// The table's lock; free with version 0 when never taken.
+    pub lock: Versioned<Lock>,
+    /// What the request's idempotency key stands for, if it was used and has not expired.
+    pub idempotency: Option<IdempotencyRecord>,
+}
+
+/// One atomic write. Applies whole, or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Write {
+    /// The job to put, over the version read (0: must not exist yet).
+    pub job: Option<Versioned<Job>>,
+    /// The lock to put, over the version read (0: must not exist yet).
+    pub lock: Option<(TableId, Versioned<Lock>)>,
+    /// The drain switch must still have this version.
+    pub expect_drain: Option<Version>,
+    /// The table's cache entry must still exist.
+    pub expect_cached: Option<TableId>,
+    /// The key to record; it must be unused or expired.
+    pub idempotency: Option<IdempotencyRecord>,
+}
+
+/// How a [`Write`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// All of it is stored.
+    Applied,
+    /// A version had moved on: nothing was stored. Read again and decide again.
+    LostRace,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Only jobs in this status.
+    pub status: Option<JobStatus>,
+    /// Only jobs of this database.
+    pub database: Option<String>,
+    /// Only jobs of a table of this name.
+    pub table: Option<String>,
+    /// Only terminal jobs.
+    pub finished_only: bool,
+}
+
+/// Which page of a list to return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Most items in the page, 1 to 500.
+    pub limit: usize,
+    /// Where the previous page ended.
+    pub cursor: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page starts, if there is one. Opaque.
+    pub next: Option<String>,
+}
+
+/// A cursor that this store never handed out, or another failure of a list.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The cursor is not one of this list's.
+    #[error("the cursor is not valid for this list")]
+    BadCursor,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where jobs, locks, the table cache and switches are kept.
+pub trait JobStore: Send + Sync + 'static {
+    /// Reads what a submit on `table` decides on; `key` is the request's idempotency key.
+    fn submit_context(
+        &self,
+        table: &TableId,
+        key: Option<&str>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<SubmitContext, StoreError>> + Send;
+
+    /// A job, strongly consistent.
+    fn job(&self, id: &JobId) -> impl Future<Output = Result<Option<Versioned<Job>>, StoreError>> + Send;
+
+    /// A table's lock, strongly consistent; free with version 0 when never taken.
+    fn lock(&self, table: &TableId) -> impl Future<Output = Result<Versioned<Lock>, StoreError>> + Send;
+
+    /// The drain switch; off with version 0 when never set.
+    fn drain(&self) -> impl Future<Output = Result<Versioned<Drain>, StoreError>> + Send;
+
+    /// Sets the drain switch.
+    fn set_drain(&self, drain: &Drain) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Applies one atomic write.
+    fn write(&self, write: &Write) -> impl Future<Output = Result<Written, StoreError>> + Send;
+
+    /// Lists jobs, newest submission first; with `finished_only`, newest completion first.
+    fn jobs(&self, filter: &JobFilter, page: &PageRequest)
+    -> impl Future<Output = Result<Page<Job>, ListError>> + Send;
+
+    /// Active jobs whose message has to be sent (again) as of `now` (`snowpack_domain::needs_message`), at most `limit`.
+    fn jobs_needing_message(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<JobId>, StoreError>> + Send;
+
+    /// Deletes terminal jobs that ended before `before`; returns how many.
+    fn purge(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// A table's cache entry.
+    fn cache_entry(&self, table: &TableId) -> impl Future<Output = Result<Option<CacheEntry>, StoreError>> + Send;
+
+    /// Cached tables by name, optionally of one database.
+    fn cache_entries(
+        &self,
+        database: Option<&str>,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<CacheEntry>, ListError>> + Send;
+
+    /// Puts entries, replacing older ones.
+    fn put_cache_entries(&self, entries: &[CacheEntry]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes entries of generations before `generation`; returns how many.
+    fn remove_cache_entries_before(&self, generation: u64) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Removes one entry: the catalog said the table is gone.
+    fn remove_cache_entry(&self, table: &TableId) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How fresh the table cache is.
+    fn cache_state(&self) -> impl Future<Output = Result<CacheState, StoreError>> + Send;
+
+    /// Notes the end of a sync.
+    fn set_cache_state(&self, state: &CacheState) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Where job ids wait for a worker. Delivery is at least once, in any order.
+pub trait JobQueue: Send + Sync + 'static {
+    /// Sends a job's message, to be delivered after `delay_seconds` at the earliest.
+    fn send(&self, job: &JobId, delay_seconds: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A catalog could not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the catalog cannot be read: {0}")]
+pub struct CatalogUnavailable(pub String);
+
+/// What the catalog knows of tables.
+pub trait Tables: Send + Sync + 'static {
+    /// The table as the catalog has it now, or `None` when it has none of that name.
+    fn find(&self, table: &TableId) -> impl Future<Output = Result<Option<CacheEntry>, CatalogUnavailable>> + Send;
+
+    /// Every table of the catalog, one database at a time.
+    fn databases(&self) -> impl Future<Output = Result<Vec<String>, CatalogUnavailable>> + Send;
+
+    /// The tables of one database, by name. Names that are not valid table names are left out.
+    fn list(&self, database: &str) -> impl Future<Output = Result<Vec<TableId>, CatalogUnavailable>> + Send;
+
+    /// What `actions` would do to the table now.
+    fn preview(
+        &self,
+        table: &TableId,
+        actions: &[Action],
+        options: &JobOptions,
+    ) -> impl Future<Output = Vec<Preview>> + Send;
+}
+
+/// Why an action stopped.
+#[derive(Debug)]
+pub enum ActionStop {
+    /// It failed for this cause; `retry` says whether another attempt may help.
+    Failed {
+        /// For the person who reads the job.
+        cause: String,
+        /// Whether the cause may pass by itself.
+        retry: bool,
+    },
+    /// The deadline came: what was finished is committed, the rest is for another slice.
+    OutOfTime,
+    /// The fence was lost: nothing was committed since.
+    Revoked,
+}
+
+/// What a running action asks of whoever runs it. Cheap to call often.
+pub trait Supervisor: Send + Sync + 'static {
+    /// Confirms with the store, now, that the caller still holds the job. Called before every commit and
+    /// every batch of deletes.
+    fn checkpoint(&self) -> impl Future<Output = Result<(), ActionStop>> + Send;
+
+    /// What is known without asking anyone: `Err` once the fence was lost or the deadline came.
+    fn poll(&self) -> Result<(), ActionStop>;
+
+    /// Notes how far the action is.
+    fn progress(&self, progress: Progress);
+
+    /// Seconds until new work should no longer be started; `None` when there is no limit.
+    fn seconds_left(&self) -> Option<f64>;
+}
+
+/// What a job's commits carry in their snapshot summaries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The job, absent on direct runs.
+    pub job: Option<JobId>,
+    /// The fence the worker held.
+    pub fence: u64,
+}
+
+/// Runs actions on tables.
+pub trait Engine: Send + Sync + 'static {
+    /// Refuses, before anything is touched, what this engine cannot do.
+    ///
+    /// # Errors
+    /// [`ActionStop::Failed`] naming the action, table or option and the reason.
+    fn preflight(
+        &self,
+        table: &TableId,
+        actions: &[Action],
+        options: &JobOptions,
+    ) -> impl Future<Output = Result<(), ActionStop>> + Send;
+
+    /// Runs one action to its end.
+    fn run<S: Supervisor>(
+        &self,
+        table: &TableId,
+        action: Action,
+        options: &JobOptions,
+        provenance: &Provenance,
+        supervisor: std::sync::Arc<S>,
+    ) -> impl Future<Output = Result<ActionResult, ActionStop>> + Send;
+}
+
+/// The wall clock.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Where new job ids come from.
+pub trait Ids: Send + Sync + 'static {
+    /// A fresh id; ids sort by time.
+    fn job_id(&self, now: Timestamp) -> JobId;
+}
