@@ -1,3 +1,24 @@
 //! Snowpack's use cases over small ports: submit, cancel, execute, recover, sync and the queries.
+//!
+//! A use case reads what a decision of `snowpack_domain` needs, decides, and writes once on the versions
+//! read; when another writer was first, it reads and decides again.
 
+mod cancel;
+mod clock;
+mod execute;
+mod failure;
+mod guard;
 pub mod ports;
+mod recover;
+mod submit;
+mod sync;
+mod tables;
+
+pub use cancel::{CancelRefusal, cancel};
+pub use clock::{SystemClock, TimeSortedIds};
+pub use execute::{Handled, Limits, Worker};
+pub use failure::Failure;
+pub use recover::recover;
+pub use submit::{SubmitRefusal, SubmitRequest, Submitter};
+pub use sync::{SyncReport, sync_tables};
+pub use tables::TableCache;

@@ -7,8 +7,8 @@
 use std::future::Future;
 
 use snowpack_domain::{
-    Action, ActionResult, CacheEntry, CacheState, Drain, Job, JobId, JobOptions, JobStatus, Lock, Preview, Progress, TableId,
-    Timestamp,
+    Action, ActionResult, CacheEntry, CacheState, Drain, Job, JobId, JobOptions, JobStatus, Lock, Preview,
+    Progress, TableId, Timestamp,
 };
 
 /// A store or queue could not be used.
@@ -63,7 +63,7 @@ pub struct SubmitContext {
     pub idempotency: Option<IdempotencyRecord>,
 }
 
-/// One atomic write. Applies whole, or not at all.
+/// One atomic write. Applies whole, or not at all. An applied put stores the version read plus one.
 #[derive(Clone, Debug, Default)]
 pub struct Write {
     /// The job to put, over the version read (0: must not exist yet).
@@ -155,8 +155,11 @@ pub trait JobStore: Send + Sync + 'static {
     fn write(&self, write: &Write) -> impl Future<Output = Result<Written, StoreError>> + Send;
 
     /// Lists jobs, newest submission first; with `finished_only`, newest completion first.
-    fn jobs(&self, filter: &JobFilter, page: &PageRequest)
-    -> impl Future<Output = Result<Page<Job>, ListError>> + Send;
+    fn jobs(
+        &self,
+        filter: &JobFilter,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<Job>, ListError>> + Send;
 
     /// Active jobs whose message has to be sent (again) as of `now` (`snowpack_domain::needs_message`), at most `limit`.
     fn jobs_needing_message(
@@ -169,7 +172,10 @@ pub trait JobStore: Send + Sync + 'static {
     fn purge(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// A table's cache entry.
-    fn cache_entry(&self, table: &TableId) -> impl Future<Output = Result<Option<CacheEntry>, StoreError>> + Send;
+    fn cache_entry(
+        &self,
+        table: &TableId,
+    ) -> impl Future<Output = Result<Option<CacheEntry>, StoreError>> + Send;
 
     /// Cached tables by name, optionally of one database.
     fn cache_entries(
@@ -179,10 +185,16 @@ pub trait JobStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Page<CacheEntry>, ListError>> + Send;
 
     /// Puts entries, replacing older ones.
-    fn put_cache_entries(&self, entries: &[CacheEntry]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn put_cache_entries(
+        &self,
+        entries: &[CacheEntry],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Removes entries of generations before `generation`; returns how many.
-    fn remove_cache_entries_before(&self, generation: u64) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    fn remove_cache_entries_before(
+        &self,
+        generation: u64,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Removes one entry: the catalog said the table is gone.
     fn remove_cache_entry(&self, table: &TableId) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -208,7 +220,10 @@ pub struct CatalogUnavailable(pub String);
 /// What the catalog knows of tables.
 pub trait Tables: Send + Sync + 'static {
     /// The table as the catalog has it now, or `None` when it has none of that name.
-    fn find(&self, table: &TableId) -> impl Future<Output = Result<Option<CacheEntry>, CatalogUnavailable>> + Send;
+    fn find(
+        &self,
+        table: &TableId,
+    ) -> impl Future<Output = Result<Option<CacheEntry>, CatalogUnavailable>> + Send;
 
     /// Every table of the catalog, one database at a time.
     fn databases(&self) -> impl Future<Output = Result<Vec<String>, CatalogUnavailable>> + Send;

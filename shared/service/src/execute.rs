@@ -1,0 +1,318 @@
+//! Execute: one slice of one job, from its message to its end, its yield or the loss of its fence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use snowpack_domain as domain;
+use snowpack_domain::{Action, ActionResult, ClaimRefused, Job, JobId, MAX_ATTEMPTS, Pair, Verdict};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Failure, Races};
+use crate::guard::{Guard, Lost};
+use crate::ports::{ActionStop, Clock, Engine, JobQueue, JobStore, Provenance, Versioned, Write};
+
+/// Delay of a message that arrives under drain mode.
+const DRAIN_RETRY_SECONDS: u32 = 60;
+/// Delay of a message after a fault that may pass by itself, times the attempts spent.
+const FAULT_RETRY_SECONDS: u32 = 20;
+
+/// How long a slice may take and how often it reports.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Time between heartbeats; at most 10 s, so that a cancel is noticed in time (api.md, Cancel).
+    pub heartbeat: Duration,
+    /// Time kept before the deadline to commit what is finished (protocol.md, Slices).
+    pub reserve: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(5),
+            reserve: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What became of a message. In every case it can be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// The job reached its end.
+    Finished,
+    /// The job goes on in a later slice; its message was sent again.
+    Yielded,
+    /// The job was cancelled or taken over while it ran.
+    Revoked,
+    /// There was nothing to do: unknown, ended or held by another worker.
+    Ignored,
+}
+
+/// Runs jobs.
+#[derive(Debug)]
+pub struct Worker<S, Q, E, C> {
+    store: Arc<S>,
+    queue: Arc<Q>,
+    engine: E,
+    clock: C,
+    name: String,
+    limits: Limits,
+}
+
+/// How the actions of a slice ended.
+enum SliceEnd {
+    Verdict(Verdict, Option<ActionResult>),
+    OutOfTime,
+    Retry(Action, String, f64),
+    Revoked,
+}
+
+impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
+    /// A worker over these ports; `name` identifies it in leases.
+    pub fn new(store: Arc<S>, queue: Arc<Q>, engine: E, clock: C, name: String, limits: Limits) -> Self {
+        Self {
+            store,
+            queue,
+            engine,
+            clock,
+            name,
+            limits,
+        }
+    }
+
+    /// Handles one message: claims the job and runs its remaining actions until `time_limit` (less the
+    /// reserve) or `shutdown`.
+    ///
+    /// # Errors
+    /// [`Failure`] when the store or queue failed: keep the message, it must be delivered again.
+    pub async fn handle(
+        &self,
+        id: &JobId,
+        time_limit: Option<Duration>,
+        shutdown: CancellationToken,
+    ) -> Result<Handled, Failure> {
+        let Some(job) = self.claim(id).await? else {
+            return Ok(Handled::Ignored);
+        };
+        if job.is_terminal() {
+            return Ok(Handled::Finished);
+        }
+        tracing::info!(
+            event = "job_started", job_id = %job.id, table = %job.table, attempt = job.attempt, slice = job.slice, fence = job.fence.number()
+        );
+        let deadline = time_limit.map(|limit| Instant::now() + limit.saturating_sub(self.limits.reserve));
+        let guard = Arc::new(Guard::new(
+            Arc::clone(&self.store),
+            self.clock.clone(),
+            &job,
+            deadline,
+            shutdown,
+        ));
+        let heartbeat = tokio::spawn(Arc::clone(&guard).beat(self.limits.heartbeat));
+        let end = self.run_actions(&job, &guard).await;
+        heartbeat.abort();
+        self.end_slice(&job, &guard, end?).await
+    }
+
+    /// Claims the job; `None` when there is nothing to run. A job out of attempts is ended and returned so.
+    async fn claim(&self, id: &JobId) -> Result<Option<Job>, Failure> {
+        let mut races = Races::default();
+        loop {
+            let Some(job) = self.store.job(id).await? else {
+                return Ok(None);
+            };
+            let lock = self.store.lock(&job.value.table).await?;
+            let drain = self.store.drain().await?;
+            let versions = (job.version, lock.version);
+            let pair = Pair {
+                job: job.value,
+                lock: lock.value,
+            };
+            let now = self.clock.now();
+            let decided = if domain::is_exhausted(&pair.job, now) && !drain.value.enabled {
+                Ok(domain::give_up(pair, now))
+            } else {
+                domain::claim(pair, &drain.value, &self.name, now)
+            };
+            let next = match decided {
+                Ok(next) => next,
+                Err(ClaimRefused::Draining) => {
+                    self.queue.send(id, DRAIN_RETRY_SECONDS).await?;
+                    return Ok(None);
+                }
+                Err(refused) => {
+                    tracing::info!(job_id = %id, ?refused, "nothing to run");
+                    return Ok(None);
+                }
+            };
+            let write = Write {
+                expect_drain: Some(drain.version),
+                ..pair_write(&next, versions)
+            };
+            if races.won(self.store.write(&write).await?)? {
+                return Ok(Some(next.job));
+            }
+        }
+    }
+
+    /// Runs what remains, keeping each result but the last, which is written with the end of the job.
+    async fn run_actions(&self, job: &Job, guard: &Arc<Guard<S, C>>) -> Result<SliceEnd, Failure> {
+        let remaining = job.remaining_actions();
+        for action in remaining {
+            if let Err(stop) = self.engine.preflight(&job.table, &[*action], &job.options).await {
+                return Ok(stopped(*action, stop, 0.0));
+            }
+        }
+        for (position, action) in remaining.iter().enumerate() {
+            let started = Instant::now();
+            let provenance = Provenance {
+                job: Some(job.id.clone()),
+                fence: job.fence.number(),
+            };
+            tracing::info!(event = "action_started", job_id = %job.id, table = %job.table, %action);
+            let run = self
+                .engine
+                .run(&job.table, *action, &job.options, &provenance, Arc::clone(guard))
+                .await;
+            let result = match run {
+                Ok(result) => result,
+                Err(stop) => return Ok(stopped(*action, stop, started.elapsed().as_secs_f64())),
+            };
+            tracing::info!(
+                event = "action_completed", job_id = %job.id, table = %job.table, %action, elapsed_seconds = result.elapsed_seconds
+            );
+            if position + 1 == remaining.len() {
+                return Ok(SliceEnd::Verdict(Verdict::Completed, Some(result)));
+            }
+            match guard.keep_result(&result).await {
+                Ok(()) => {}
+                Err(Lost::Fence) => return Ok(SliceEnd::Revoked),
+                Err(Lost::Contact(failure)) => return Err(failure),
+            }
+        }
+        Ok(SliceEnd::Verdict(Verdict::Completed, None))
+    }
+
+    async fn end_slice(&self, job: &Job, guard: &Guard<S, C>, end: SliceEnd) -> Result<Handled, Failure> {
+        let released = match spend_last_attempt(job, end) {
+            SliceEnd::Revoked => return Ok(Handled::Revoked),
+            SliceEnd::Verdict(verdict, last) => return self.finish(job, verdict, last).await,
+            SliceEnd::OutOfTime => guard.release(domain::yield_slice).await.map(|()| 0),
+            SliceEnd::Retry(_, cause, _) => {
+                tracing::warn!(job_id = %job.id, %cause, "will try again");
+                guard
+                    .release(domain::retry_later)
+                    .await
+                    .map(|()| FAULT_RETRY_SECONDS * job.attempt)
+            }
+        };
+        match released {
+            Ok(delay_seconds) => {
+                tracing::info!(event = "job_yielded", job_id = %job.id, table = %job.table, slice = job.slice);
+                self.queue.send(&job.id, delay_seconds).await?;
+                Ok(Handled::Yielded)
+            }
+            Err(Lost::Fence) => Ok(Handled::Revoked),
+            Err(Lost::Contact(failure)) => Err(failure),
+        }
+    }
+
+    /// Writes the last result and the end of the job, and frees the table, in one write.
+    async fn finish(
+        &self,
+        job: &Job,
+        verdict: Verdict,
+        last: Option<ActionResult>,
+    ) -> Result<Handled, Failure> {
+        let mut races = Races::default();
+        loop {
+            let Some(stored) = self.store.job(&job.id).await? else {
+                return Ok(Handled::Revoked);
+            };
+            let lock = self.store.lock(&job.table).await?;
+            let now = self.clock.now();
+            let kept = match last.clone() {
+                Some(result) => domain::keep_result(stored.value, job.fence, result, now),
+                None => Ok(stored.value),
+            };
+            let ended = kept.and_then(|job_| {
+                domain::finish(
+                    Pair {
+                        job: job_,
+                        lock: lock.value,
+                    },
+                    job.fence,
+                    verdict.clone(),
+                    now,
+                )
+            });
+            let Ok(pair) = ended else {
+                return Ok(Handled::Revoked);
+            };
+            if races.won(
+                self.store
+                    .write(&pair_write(&pair, (stored.version, lock.version)))
+                    .await?,
+            )? {
+                match &verdict {
+                    Verdict::Completed => {
+                        tracing::info!(event = "job_completed", job_id = %job.id, table = %job.table)
+                    }
+                    Verdict::Failed(cause) => {
+                        tracing::warn!(event = "job_failed", job_id = %job.id, table = %job.table, %cause);
+                    }
+                }
+                return Ok(Handled::Finished);
+            }
+        }
+    }
+}
+
+/// A fault that may pass is final once the attempts are spent.
+fn spend_last_attempt(job: &Job, end: SliceEnd) -> SliceEnd {
+    match end {
+        SliceEnd::Retry(action, cause, elapsed_seconds) if job.attempt >= MAX_ATTEMPTS => failed(
+            action,
+            format!("gave up after {MAX_ATTEMPTS} attempts: {cause}"),
+            elapsed_seconds,
+        ),
+        other => other,
+    }
+}
+
+fn stopped(action: Action, stop: ActionStop, elapsed_seconds: f64) -> SliceEnd {
+    match stop {
+        ActionStop::Revoked => SliceEnd::Revoked,
+        ActionStop::OutOfTime => SliceEnd::OutOfTime,
+        ActionStop::Failed { cause, retry: true } => SliceEnd::Retry(action, cause, elapsed_seconds),
+        ActionStop::Failed { cause, retry: false } => failed(action, cause, elapsed_seconds),
+    }
+}
+
+fn failed(action: Action, cause: String, elapsed_seconds: f64) -> SliceEnd {
+    let result = ActionResult {
+        action,
+        outcome: Err(cause.clone()),
+        elapsed_seconds,
+        metrics: std::collections::BTreeMap::new(),
+        preview: None,
+    };
+    SliceEnd::Verdict(Verdict::Failed(cause), Some(result))
+}
+
+fn pair_write(pair: &Pair, (job_version, lock_version): (u64, u64)) -> Write {
+    Write {
+        job: Some(Versioned {
+            value: pair.job.clone(),
+            version: job_version,
+        }),
+        lock: Some((
+            pair.job.table.clone(),
+            Versioned {
+                value: pair.lock.clone(),
+                version: lock_version,
+            },
+        )),
+        ..Write::default()
+    }
+}

@@ -1,0 +1,185 @@
+//! The guard of a running job: renews its lease, knows when its fence is lost or its time is up.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use snowpack_domain as domain;
+use snowpack_domain::{ActionResult, Duration, Fence, Job, JobId, LEASE_SECONDS, Progress, Timestamp};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Failure, Races};
+use crate::ports::{ActionStop, Clock, JobStore, StoreError, Supervisor, Versioned, Write};
+
+/// Holds one claimed job. Clones of the `Arc` are handed to the engine; the heartbeat keeps its own.
+pub(crate) struct Guard<S, C> {
+    store: Arc<S>,
+    clock: C,
+    job: JobId,
+    fence: Fence,
+    deadline: Option<Instant>,
+    shutdown: CancellationToken,
+    revoked: AtomicBool,
+    progress: Mutex<Option<Progress>>,
+    confirmed_at: Mutex<Timestamp>,
+}
+
+impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
+    /// A guard for a job just claimed under `fence`. New work stops at `deadline` or on `shutdown`.
+    pub(crate) fn new(
+        store: Arc<S>,
+        clock: C,
+        job: &Job,
+        deadline: Option<Instant>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let now = clock.now();
+        Self {
+            store,
+            clock,
+            job: job.id.clone(),
+            fence: job.fence,
+            deadline,
+            shutdown,
+            revoked: AtomicBool::new(false),
+            progress: Mutex::new(None),
+            confirmed_at: Mutex::new(now),
+        }
+    }
+
+    /// Renews the lease every `period` until dropped or revoked.
+    pub(crate) async fn beat(self: Arc<Self>, period: std::time::Duration) {
+        loop {
+            tokio::time::sleep(period).await;
+            match self.renew().await {
+                Ok(()) => {}
+                Err(Lost::Fence) => return,
+                Err(Lost::Contact(error)) => tracing::warn!(job_id = %self.job, %error, "heartbeat failed"),
+            }
+        }
+    }
+
+    /// Keeps the result of a finished action in the store.
+    pub(crate) async fn keep_result(&self, result: &ActionResult) -> Result<(), Lost> {
+        self.update(|job, now| domain::keep_result(job, self.fence, result.clone(), now))
+            .await
+    }
+
+    /// Gives the job up for now; `change` is `yield_slice` or `retry_later`.
+    pub(crate) async fn release(
+        &self,
+        change: fn(Job, Fence) -> Result<Job, domain::FenceLost>,
+    ) -> Result<(), Lost> {
+        self.update(|job, _| change(job, self.fence)).await
+    }
+
+    async fn renew(&self) -> Result<(), Lost> {
+        self.update(|job, now| {
+            let progress = self
+                .progress
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            domain::heartbeat(job, self.fence, progress, now)
+        })
+        .await
+    }
+
+    /// Reads the job, decides, writes; again when another write came between.
+    async fn update(
+        &self,
+        decide: impl Fn(Job, Timestamp) -> Result<Job, domain::FenceLost>,
+    ) -> Result<(), Lost> {
+        let outcome = self.try_update(decide).await;
+        let mut confirmed_at = self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match &outcome {
+            Ok(()) => *confirmed_at = self.clock.now(),
+            // Out of contact for longer than the lease: another worker may have the job by now.
+            Err(Lost::Contact(_))
+                if self.clock.now() - *confirmed_at < Duration::from_seconds(LEASE_SECONDS) => {}
+            Err(_) => {
+                if !self.revoked.swap(true, Ordering::SeqCst) {
+                    tracing::warn!(event = "fence_lost", job_id = %self.job, fence = self.fence.number());
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn try_update(
+        &self,
+        decide: impl Fn(Job, Timestamp) -> Result<Job, domain::FenceLost>,
+    ) -> Result<(), Lost> {
+        let mut races = Races::default();
+        loop {
+            let stored = self.store.job(&self.job).await?;
+            let Versioned { value, version } = stored.ok_or(Lost::Fence)?;
+            let job = decide(value, self.clock.now()).map_err(|domain::FenceLost| Lost::Fence)?;
+            let write = Write {
+                job: Some(Versioned { value: job, version }),
+                ..Write::default()
+            };
+            if races.won(self.store.write(&write).await?)? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Why the guard could not write for its job.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// The job is no longer the caller's.
+    Fence,
+    /// The store could not be used.
+    Contact(Failure),
+}
+
+impl From<Failure> for Lost {
+    fn from(failure: Failure) -> Self {
+        Self::Contact(failure)
+    }
+}
+
+impl From<StoreError> for Lost {
+    fn from(error: StoreError) -> Self {
+        Self::Contact(error.into())
+    }
+}
+
+impl<S: JobStore, C: Clock + Clone> Supervisor for Guard<S, C> {
+    async fn checkpoint(&self) -> Result<(), ActionStop> {
+        if self.revoked.load(Ordering::SeqCst) {
+            return Err(ActionStop::Revoked);
+        }
+        match self.renew().await {
+            Ok(()) => Ok(()),
+            Err(Lost::Fence) => Err(ActionStop::Revoked),
+            Err(Lost::Contact(error)) => Err(ActionStop::Failed {
+                cause: error.to_string(),
+                retry: true,
+            }),
+        }
+    }
+
+    fn poll(&self) -> Result<(), ActionStop> {
+        if self.revoked.load(Ordering::SeqCst) {
+            return Err(ActionStop::Revoked);
+        }
+        let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if late || self.shutdown.is_cancelled() {
+            Err(ActionStop::OutOfTime)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn progress(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+
+    fn seconds_left(&self) -> Option<f64> {
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+}

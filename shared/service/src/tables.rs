@@ -1,0 +1,85 @@
+//! The table cache: what the 404 depends on, read through to the catalog on a miss.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use snowpack_domain::{Action, CacheEntry, Duration, JobOptions, Preview, TableId, Timestamp};
+
+use crate::failure::Failure;
+use crate::ports::{Clock, JobStore, Tables};
+
+/// How long the catalog's "no such table" is believed.
+const REMEMBER_NO_SECONDS: i64 = 60;
+/// Names remembered as unknown at most, so that a scan of made-up names cannot grow memory.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// The cache in the store, with the catalog behind it.
+#[derive(Debug)]
+pub struct TableCache<S, T, C> {
+    store: Arc<S>,
+    tables: T,
+    clock: C,
+    unknown: Mutex<HashMap<TableId, Timestamp>>,
+}
+
+impl<S: JobStore, T: Tables, C: Clock> TableCache<S, T, C> {
+    /// A cache over these ports.
+    pub fn new(store: Arc<S>, tables: T, clock: C) -> Self {
+        Self {
+            store,
+            tables,
+            clock,
+            unknown: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The table's entry, asking the catalog when it is not cached.
+    ///
+    /// # Errors
+    /// [`Failure`] when the store or the catalog cannot be asked.
+    pub async fn find(&self, table: &TableId) -> Result<Option<CacheEntry>, Failure> {
+        match self.store.cache_entry(table).await? {
+            Some(entry) => Ok(Some(entry)),
+            None => self.read_through(table).await,
+        }
+    }
+
+    /// Asks the catalog for a table that is not cached and caches it if it exists. A no is remembered.
+    ///
+    /// # Errors
+    /// [`Failure`] when the store or the catalog cannot be asked.
+    pub async fn read_through(&self, table: &TableId) -> Result<Option<CacheEntry>, Failure> {
+        let now = self.clock.now();
+        if self.is_remembered_unknown(table, now) {
+            return Ok(None);
+        }
+        let Some(mut entry) = self.tables.find(table).await? else {
+            self.remember_unknown(table, now);
+            return Ok(None);
+        };
+        // Counts as seen by the sync that may be running, so that its end does not remove it.
+        entry.generation = self.store.cache_state().await?.generation + 1;
+        self.store.put_cache_entries(std::slice::from_ref(&entry)).await?;
+        Ok(Some(entry))
+    }
+
+    /// What the actions would do to the table.
+    pub async fn preview(&self, table: &TableId, actions: &[Action], options: &JobOptions) -> Vec<Preview> {
+        self.tables.preview(table, actions, options).await
+    }
+
+    fn is_remembered_unknown(&self, table: &TableId, now: Timestamp) -> bool {
+        let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        unknown.get(table).is_some_and(|until| *until > now)
+    }
+
+    fn remember_unknown(&self, table: &TableId, now: Timestamp) {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown.len() >= MAX_REMEMBERED {
+            unknown.retain(|_, until| *until > now);
+        }
+        if unknown.len() < MAX_REMEMBERED {
+            unknown.insert(table.clone(), now + Duration::from_seconds(REMEMBER_NO_SECONDS));
+        }
+    }
+}
