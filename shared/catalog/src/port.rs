@@ -23,6 +23,19 @@ pub struct LoadedTable {
     pub(crate) token: CommitToken,
 }
 
+impl LoadedTable {
+    /// A table of a catalog outside this crate; its commits are conditional on the metadata location.
+    pub fn new(id: TableId, metadata: Arc<TableMetadata>, metadata_location: String, io: FileIO) -> Self {
+        Self {
+            id,
+            metadata,
+            metadata_location,
+            io,
+            token: CommitToken::MetadataLocation,
+        }
+    }
+}
+
 /// The compare half of a commit's compare-and-set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CommitToken {

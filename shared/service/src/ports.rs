@@ -259,7 +259,8 @@ pub enum ActionStop {
 /// What a running action asks of whoever runs it. Cheap to call often.
 pub trait Supervisor: Send + Sync + 'static {
     /// Confirms with the store, now, that the caller still holds the job. Called before every commit and
-    /// every batch of deletes.
+    /// every batch of deletes. Deadlines are [`Supervisor::poll`]'s matter: finished work may still be
+    /// committed after the deadline came.
     fn checkpoint(&self) -> impl Future<Output = Result<(), ActionStop>> + Send;
 
     /// What is known without asking anyone: `Err` once the fence was lost or the deadline came.
@@ -270,6 +271,10 @@ pub trait Supervisor: Send + Sync + 'static {
 
     /// Seconds until new work should no longer be started; `None` when there is no limit.
     fn seconds_left(&self) -> Option<f64>;
+
+    /// Called at named points of the engine (its `points` module), so that a fault test can stop the
+    /// process there. Does nothing unless implemented.
+    fn reached(&self, _point: &'static str) {}
 }
 
 /// What a job's commits carry in their snapshot summaries.
