@@ -1,0 +1,150 @@
+//! What every deployed function needs to start.
+
+use std::collections::HashMap;
+
+use snowpack_domain::DatabaseName;
+
+use crate::catalog::CatalogSettings;
+use crate::deployment::deployment;
+use crate::environment::{Environment, Problem, Problems, SettingsError};
+
+/// Where jobs are kept and queued on AWS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The DynamoDB table.
+    pub table_name: String,
+    /// The SQS queue.
+    pub queue_url: String,
+}
+
+/// Everything a deployed function reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionSettings {
+    /// Jobs, locks, queue.
+    pub store: StoreSettings,
+    /// The catalog.
+    pub catalog: CatalogSettings,
+    /// Databases Snowpack maintains by itself; empty: all.
+    pub databases: Vec<DatabaseName>,
+    /// Defaults of action options, by property name without `snowpack.`.
+    pub deployment: HashMap<String, String>,
+}
+
+impl StoreSettings {
+    /// Reads `SNOWPACK_TABLE_NAME` and `SNOWPACK_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] naming each that is missing or bad.
+    pub fn read(environment: &Environment) -> Result<Self, SettingsError> {
+        let mut problems = Problems::default();
+        let table_name = problems.note(environment.required("SNOWPACK_TABLE_NAME"));
+        let queue_url = problems.note(queue_url(environment));
+        let settings = table_name.zip(queue_url).map(|(table_name, queue_url)| Self {
+            table_name: table_name.to_owned(),
+            queue_url: queue_url.to_owned(),
+        });
+        problems.or(settings)
+    }
+}
+
+fn queue_url(environment: &Environment) -> Result<&str, Problem> {
+    let url = environment.required("SNOWPACK_QUEUE_URL")?;
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return Ok(url);
+    }
+    Err(Problem {
+        variable: "SNOWPACK_QUEUE_URL",
+        reason: format!("is {url:?}: use the queue's https:// address, not its name or ARN"),
+    })
+}
+
+/// The databases of `SNOWPACK_DATABASES`; empty: all.
+///
+/// # Errors
+/// [`SettingsError`] naming the first that is no database name.
+pub fn databases(environment: &Environment) -> Result<Vec<DatabaseName>, SettingsError> {
+    const VARIABLE: &str = "SNOWPACK_DATABASES";
+    let mut problems = Problems::default();
+    let names = problems
+        .note(environment.text(VARIABLE))
+        .flatten()
+        .unwrap_or_default();
+    let given = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let checked: Result<Vec<_>, _> = given.map(DatabaseName::new).collect();
+    let checked = problems.note(checked.map_err(|error| Problem {
+        variable: VARIABLE,
+        reason: format!("has a bad entry: {error}"),
+    }));
+    problems.or(checked)
+}
+
+impl FunctionSettings {
+    /// Reads everything and names everything that is wrong.
+    ///
+    /// # Errors
+    /// [`SettingsError`] naming each variable that is missing or bad.
+    pub fn read(environment: &Environment) -> Result<Self, SettingsError> {
+        let mut problems = Problems::default();
+        let store = problems.note_all(StoreSettings::read(environment));
+        let catalog = problems.note_all(CatalogSettings::read(environment));
+        let databases = problems.note_all(databases(environment));
+        let deployment = problems.note_all(deployment(environment));
+        let settings = (|| {
+            Some(Self {
+                store: store?,
+                catalog: catalog?,
+                databases: databases?,
+                deployment: deployment?,
+            })
+        })();
+        problems.or(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CatalogKind;
+
+    #[test]
+    fn reads_a_deployment() {
+        let settings = FunctionSettings::read(&Environment::from_pairs([
+            ("SNOWPACK_TABLE_NAME", "snowpack"),
+            ("SNOWPACK_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
+            ("SNOWPACK_DATABASES", "offers, sales.eu ,"),
+            ("SNOWPACK_MIN_INPUT_FILES", " 6 "),
+            ("HOME", "/root"),
+        ]))
+        .unwrap();
+        assert_eq!(settings.catalog.kind, CatalogKind::Glue);
+        let names: Vec<_> = settings.databases.iter().map(DatabaseName::as_str).collect();
+        assert_eq!(names, ["offers", "sales.eu"]);
+        assert_eq!(settings.deployment["min_input_files"], "6");
+    }
+
+    #[test]
+    fn names_everything_that_is_wrong_in_one_error() {
+        let error = FunctionSettings::read(&Environment::from_pairs([
+            ("SNOWPACK_TABLE_NAME", ""),
+            ("SNOWPACK_QUEUE_URL", "jobs"),
+            ("SNOWPACK_CATALOG", "sql"),
+            ("SNOWPACK_DATABASES", "a/b"),
+            ("SNOWPACK_MIN_INPUT_FILES", "x"),
+        ]))
+        .unwrap_err();
+        let named: Vec<_> = error.0.iter().map(|problem| problem.variable).collect();
+        assert_eq!(
+            named,
+            [
+                "SNOWPACK_TABLE_NAME",
+                "SNOWPACK_QUEUE_URL",
+                "SNOWPACK_CATALOG_URI",
+                "SNOWPACK_DATABASES",
+                "SNOWPACK_MIN_INPUT_FILES"
+            ]
+        );
+        for name in named {
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Every variable Snowpack reads, with its default and meaning.
+
+/// One environment variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What stands in when it is not set; empty when it must be set where it is used.
+    pub default: &'static str,
+    /// What it is for, in one sentence.
+    pub meaning: &'static str,
+}
+
+const fn variable(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    Variable {
+        name,
+        default,
+        meaning,
+    }
+}
+
+/// Every variable, in the order of `docs/configuration.md`.
+pub static VARIABLES: &[Variable] = &[
+    variable(
+        "SNOWPACK_TABLE_NAME",
+        "",
+        "The DynamoDB table that holds jobs, locks and the table cache.",
+    ),
+    variable("SNOWPACK_QUEUE_URL", "", "The URL of the SQS queue of jobs."),
+    variable(
+        "SNOWPACK_CATALOG",
+        "`glue`",
+        "The kind of catalog: `glue`, `rest` or `sql`.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_URI",
+        "none",
+        "Where the catalog is: `http(s)://` for `rest`, `sqlite:///path` for `sql`; not used by `glue`.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_NAME",
+        "`snowpack`",
+        "The catalog's name inside a SQL catalog, the account id of a Glue catalog of another account.",
+    ),
+    variable(
+        "SNOWPACK_WAREHOUSE",
+        "none",
+        "The warehouse: a location for `sql`, the server's name for it with `rest`.",
+    ),
+    variable(
+        "SNOWPACK_DATABASES",
+        "all",
+        "The databases Snowpack maintains by itself, separated by commas.",
+    ),
+    variable(
+        "SNOWPACK_LOG",
+        "`info`",
+        "What is logged: a level, or `target=level` pairs separated by commas.",
+    ),
+    variable(
+        "SNOWPACK_TARGET_FILE_SIZE_BYTES",
+        "`write.target-file-size-bytes`, else 536870912",
+        "Size of the data files compaction writes.",
+    ),
+    variable(
+        "SNOWPACK_MIN_INPUT_FILES",
+        "5",
+        "Files in a group that make it worth compacting.",
+    ),
+    variable(
+        "SNOWPACK_REWRITE_DATA_DELETE_FILE_THRESHOLD",
+        "2",
+        "Deletes on one data file that make it a candidate for compaction.",
+    ),
+    variable(
+        "SNOWPACK_REWRITE_DATA_DELETE_RATIO_THRESHOLD",
+        "0.10",
+        "Share of deleted rows that makes a data file a candidate for compaction.",
+    ),
+    variable(
+        "SNOWPACK_REWRITE_DATA_REWRITE_ALL",
+        "`false`",
+        "Compacts every data file, whatever its size.",
+    ),
+    variable(
+        "SNOWPACK_PARTIAL_PROGRESS_MAX_COMMITS",
+        "10",
+        "Most commits of one compaction.",
+    ),
+    variable(
+        "SNOWPACK_MAX_SNAPSHOT_AGE_DAYS",
+        "`history.expire.max-snapshot-age-ms`, else 5",
+        "Age at which snapshots expire.",
+    ),
+    variable(
+        "SNOWPACK_MIN_SNAPSHOTS_TO_KEEP",
+        "`history.expire.min-snapshots-to-keep`, else 3",
+        "Snapshots of a branch kept whatever their age.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_exactly_these_variables() {
+        let documentation = include_str!("../../../docs/configuration.md");
+        let documented: Vec<_> = documentation
+            .lines()
+            .filter(|line| line.starts_with("| `SNOWPACK_"))
+            .collect();
+        let expected: Vec<_> = VARIABLES
+            .iter()
+            .map(
+                |Variable {
+                     name,
+                     default,
+                     meaning,
+                 }| {
+                    let default = if default.is_empty() { "required" } else { default };
+                    format!("| `{name}` | {default} | {meaning} |")
+                },
+            )
+            .collect();
+        assert_eq!(documented, expected);
+    }
+}
