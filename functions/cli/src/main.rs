@@ -1,1 +1,45 @@
-fn main(){}
+//! `snowpack`: direct runs, the local server, the demo, and a client of the API.
+
+mod args;
+mod catalog;
+mod client;
+mod demo;
+mod output;
+mod progress;
+mod run;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::output::{Exit, report_error};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = snowpack_telemetry::init_terminal(cli.verbose) {
+        return report_error(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report_error(&error.into()),
+    };
+    match runtime.block_on(dispatch(cli.command)) {
+        Ok(exit) => exit.into(),
+        Err(error) => report_error(&error),
+    }
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Run(args) => run::run(args).await,
+        Command::Serve(args) => serve::serve(args).await,
+        Command::Demo(args) => demo::demo(args).await,
+        Command::Submit(args) => client::submit(args).await,
+        Command::Job(args) => client::job(args).await,
+        Command::Jobs(args) => client::jobs(args).await,
+        Command::Cancel(args) => client::cancel(args).await,
+        Command::Tables(args) => client::tables(args).await,
+    }
+}

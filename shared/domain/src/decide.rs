@@ -246,6 +246,14 @@ pub fn retry_later(job: Job, held: Fence) -> Result<Job, FenceLost> {
     Ok(job)
 }
 
+/// Ends the lease of a worker known to be dead, so that the job need not wait for it to expire.
+pub fn abandon_lease(mut job: Job, now: Timestamp) -> Job {
+    if let Some(lease) = &mut job.lease {
+        lease.expires_at = lease.expires_at.min(now);
+    }
+    job
+}
+
 /// Whether a worker that finds this job must end it instead of running it: its attempts are spent.
 pub fn is_exhausted(job: &Job, now: Timestamp) -> bool {
     let worker_died = job.lease.as_ref().is_some_and(|lease| lease.expires_at <= now);

@@ -14,7 +14,7 @@ mod time;
 
 pub use action::{Action, UnknownAction};
 pub use decide::{
-    CancelRefused, ClaimRefused, FenceLost, LEASE_SECONDS, MAX_ATTEMPTS, Pair, SubmitRefused, cancel, claim,
+    CancelRefused, ClaimRefused, FenceLost, LEASE_SECONDS, MAX_ATTEMPTS, Pair, SubmitRefused, abandon_lease, cancel, claim,
     dry_run, dry_run_result, enqueued, finish, give_up, heartbeat, is_exhausted, keep_result, message_due, needs_message,
     retry_later, submit, yield_slice,
 };

@@ -18,7 +18,7 @@ pub use cancel::{CancelRefusal, cancel};
 pub use clock::{SystemClock, TimeSortedIds};
 pub use execute::{Handled, Limits, Worker};
 pub use failure::Failure;
-pub use recover::recover;
+pub use recover::{abandon_leases, recover};
 pub use submit::{SubmitRefusal, SubmitRequest, Submitter};
 pub use sync::{SyncReport, sync_tables};
 pub use tables::TableCache;

@@ -1,0 +1,178 @@
+//! The command line: commands, options and their help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Keeps Apache Iceberg tables healthy: compacts small files, applies deletes, expires snapshots.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit status: 0 done; 1 failed; 2 bad command line; 3 refused (no such table or job, table busy, drain mode).",
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    /// Log what happens to standard error; twice for details.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Maintain a table directly, without a server.
+    Run(RunArgs),
+    /// Run the API, a worker, table sync and recovery in one process.
+    Serve(ServeArgs),
+    /// Show everything once on a badly kept table in a temporary warehouse.
+    Demo(DemoArgs),
+    /// Submit a maintenance job to the API.
+    Submit(SubmitArgs),
+    /// Show one job.
+    Job(JobArgs),
+    /// List active and recent jobs.
+    Jobs(JobsArgs),
+    /// Cancel a pending or running job.
+    Cancel(JobArgs),
+    /// List the tables the server knows.
+    Tables(TablesArgs),
+}
+
+/// Which catalog holds the tables.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Catalog")]
+pub(crate) struct CatalogArgs {
+    /// Kind of catalog: sql, rest or glue.
+    #[arg(long = "catalog", env = "SNOWPACK_CATALOG", value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+    /// Where the catalog is: sqlite:///path/catalog.db, or http://host:port.
+    #[arg(long = "catalog-uri", env = "SNOWPACK_CATALOG_URI", value_name = "URI")]
+    pub(crate) uri: Option<String>,
+    /// The catalog's name inside a SQL catalog [default: snowpack].
+    #[arg(long = "catalog-name", env = "SNOWPACK_CATALOG_NAME", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The warehouse: file:///path, s3://bucket/path, or a REST catalog's warehouse name.
+    #[arg(long, env = "SNOWPACK_WAREHOUSE", value_name = "LOCATION")]
+    pub(crate) warehouse: Option<String>,
+    /// A further catalog property, for example token=... of a REST catalog.
+    #[arg(long = "catalog-property", value_name = "KEY=VALUE")]
+    pub(crate) properties: Vec<String>,
+}
+
+/// What to do to which table.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorkArgs {
+    /// The table; the last dot separates database and table.
+    #[arg(value_name = "DB.TABLE")]
+    pub(crate) table: String,
+    /// What to do, one or more of rewrite_data_files, rewrite_position_delete_files, expire_snapshots,
+    /// rewrite_manifests, remove_orphan_files. They run in this order.
+    #[arg(value_name = "ACTION", required = true)]
+    pub(crate) actions: Vec<String>,
+    /// An option of an action, for example rewrite_data_files.min-input-files=2. May be repeated.
+    #[arg(long = "option", value_name = "ACTION.KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+    /// Only say what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+    /// Print one JSON document to standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on. Anyone who reaches it may submit jobs, so keep it local.
+    #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Folder for jobs, locks and the queue. One server at a time uses it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// Jobs that run at the same time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) workers: u8,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the warehouse in this new or empty folder instead of a temporary one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// Where the API is.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "API")]
+pub(crate) struct ApiArgs {
+    /// Base URL of the API.
+    #[arg(long, env = "SNOWPACK_API", default_value = "http://127.0.0.1:8787", value_name = "URL")]
+    pub(crate) api: String,
+    /// Bearer token of an API behind a JWT authorizer.
+    #[arg(long, env = "SNOWPACK_API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// Print the API's JSON to standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArgs {
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+    /// Wait for the job to end; the exit status is then the job's.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Seconds between polls [default: what the API asks for; 1 on this machine].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) poll_seconds: Option<u64>,
+    /// Submitting again with the same key returns the first job.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// The job's id.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobsArgs {
+    /// Only jobs in this status: pending, running, completed, failed or cancelled.
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// Only jobs of this table.
+    #[arg(long, value_name = "DB.TABLE")]
+    pub(crate) table: Option<String>,
+    /// Most jobs to list.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(crate) limit: u16,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TablesArgs {
+    /// Only tables of this database.
+    #[arg(long)]
+    pub(crate) database: Option<String>,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}

@@ -1,0 +1,66 @@
+//! Jobs and tables as text for people, or as the API's JSON.
+
+use serde_json::Value;
+
+use crate::args::ApiArgs;
+use crate::output::{print, print_json};
+
+/// One job.
+pub(super) fn job(args: &ApiArgs, job: &Value) -> anyhow::Result<()> {
+    if args.json {
+        return print_json(job);
+    }
+    print(&headline(job))?;
+    for result in job["results"].as_array().into_iter().flatten() {
+        print(&result_line(result))?;
+    }
+    if let Some(error) = job["error"].as_str() {
+        print(&format!("  error: {error}"))?;
+    }
+    Ok(())
+}
+
+/// One line for one action's result.
+pub(crate) fn result_line(result: &Value) -> String {
+    let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
+    let seconds = result["elapsed_seconds"].as_f64().unwrap_or_default();
+    let outcome = if result["success"] == true { text("message") } else { format!("FAILED: {}", text("error")) };
+    let mut line = format!("  {:<30} {outcome} ({seconds:.1} s)", text("action"));
+    if let Some(preview) = result["preview"].as_object() {
+        for (name, value) in preview.iter().filter(|(_, value)| !value.is_null()) {
+            line.push_str(&format!("\n    {name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+        }
+    }
+    line
+}
+
+/// A list of jobs.
+pub(super) fn jobs(jobs: &[Value]) -> anyhow::Result<()> {
+    for job in jobs {
+        print(&headline(job))?;
+    }
+    Ok(())
+}
+
+/// A list of tables.
+pub(super) fn tables(tables: &[Value]) -> anyhow::Result<()> {
+    for table in tables {
+        let text = |name: &str| table[name].as_str().unwrap_or_default().to_owned();
+        print(&format!("{}.{}", text("database"), text("table_name")))?;
+    }
+    Ok(())
+}
+
+fn headline(job: &Value) -> String {
+    let text = |name: &str| job[name].as_str().unwrap_or_default().to_owned();
+    let actions: Vec<_> = job["actions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let dry_run = if job["dry_run"] == true { " (dry run)" } else { "" };
+    format!(
+        "{} {:<9} {}.{} {}{dry_run}",
+        text("job_id"),
+        text("status"),
+        text("database"),
+        text("table_name"),
+        actions.join(",")
+    )
+}

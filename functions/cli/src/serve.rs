@@ -1,0 +1,168 @@
+//! `snowpack serve`: the whole system in one process on an embedded store.
+
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use snowpack_catalog::AnyCatalog;
+use snowpack_embedded::{EmbeddedQueue, SqliteStore};
+use snowpack_engine::MaintenanceEngine;
+use snowpack_plan::CatalogTables;
+use snowpack_service::ports::Clock as _;
+use snowpack_service::{Limits, Submitter, SystemClock, TableCache, TimeSortedIds, Worker, abandon_leases, recover, sync_tables};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::ServeArgs;
+use crate::catalog::{deployment, open};
+use crate::output::{Exit, note};
+use crate::run::stop_on_ctrl_c;
+pub(crate) use state::State;
+
+/// Time between syncs of the table cache, as on AWS (operations.md, Functions).
+const SYNC_EVERY: Duration = Duration::from_secs(300);
+/// Time between recoveries. On AWS a minute; here a look costs nothing.
+const RECOVER_EVERY: Duration = Duration::from_secs(10);
+/// How long an idle worker sleeps before it looks for delayed messages.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long a message stays hidden while it is worked on; recovery covers jobs that take longer.
+const VISIBILITY_SECONDS: u32 = 900;
+
+type LocalWorker = Worker<SqliteStore, EmbeddedQueue<SystemClock>, MaintenanceEngine<AnyCatalog>, SystemClock>;
+
+/// `snowpack serve`.
+pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
+    let catalog = Arc::new(open(&args.catalog).await?);
+    let listener =
+        TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let stop = stop_on_ctrl_c();
+    let server = Server::start(catalog, State::open(&args.state)?, listener, usize::from(args.workers), stop).await?;
+    note(&format!("listening on http://{}", server.address));
+    server.join().await?;
+    Ok(Exit::Done)
+}
+
+/// A running local server.
+pub(crate) struct Server {
+    pub(crate) address: std::net::SocketAddr,
+    tasks: JoinSet<anyhow::Result<()>>,
+    // Held, and with it the state folder, for as long as the server runs.
+    _state: State,
+}
+
+impl Server {
+    /// Starts everything; it runs until `stop`.
+    pub(crate) async fn start(
+        catalog: Arc<AnyCatalog>,
+        state: State,
+        listener: TcpListener,
+        workers: usize,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let clock = SystemClock;
+        let store = Arc::new(state.store.clone());
+        let queue = Arc::new(state.store.queue(clock));
+        let tables = CatalogTables::new(Arc::clone(&catalog), deployment()?);
+        // This process holds the state folder alone, so whoever held a lease in it is dead.
+        abandon_leases(&*store, &clock).await?;
+        recover(&*store, &*queue, &clock).await?;
+        let mut tasks = JoinSet::new();
+        for number in 0..workers {
+            let engine = MaintenanceEngine::new(Arc::clone(&catalog), deployment()?);
+            let name = format!("local-{}-{number}", std::process::id());
+            let worker = Worker::new(Arc::clone(&store), Arc::clone(&queue), engine, clock, name, Limits::default());
+            tasks.spawn(work(worker, Arc::clone(&queue), stop.clone()));
+        }
+        tasks.spawn(keep_synced(Arc::clone(&store), tables.clone(), stop.clone()));
+        tasks.spawn(keep_recovering(Arc::clone(&store), Arc::clone(&queue), stop.clone()));
+        let address = listener.local_addr()?;
+        let router = router(&store, &queue, tables)?;
+        tasks.spawn(async move {
+            let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+            served.await.context("the HTTP server failed")
+        });
+        Ok(Self { address, tasks, _state: state })
+    }
+
+    /// Waits until everything has stopped.
+    ///
+    /// # Errors
+    /// When a part failed instead of stopping.
+    pub(crate) async fn join(mut self) -> anyhow::Result<()> {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended??;
+        }
+        Ok(())
+    }
+}
+
+/// The router that Lambda serves too.
+fn router(
+    store: &Arc<SqliteStore>,
+    queue: &Arc<EmbeddedQueue<SystemClock>>,
+    tables: CatalogTables<AnyCatalog>,
+) -> anyhow::Result<axum::Router> {
+    let cache = Arc::new(TableCache::new(Arc::clone(store), tables, SystemClock));
+    let submitter = Submitter::new(Arc::clone(store), Arc::clone(queue), Arc::clone(&cache), SystemClock, TimeSortedIds::default());
+    let databases = snowpack_settings::databases(&snowpack_settings::Environment::new(std::env::vars_os()))?;
+    Ok(snowpack_api::router(snowpack_api::Api::new(Arc::clone(store), submitter, cache, SystemClock, databases)))
+}
+
+/// Takes messages until told to stop. A message whose handling failed stays in the queue.
+async fn work(worker: LocalWorker, queue: Arc<EmbeddedQueue<SystemClock>>, stop: CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        match queue.receive(SystemClock.now(), VISIBILITY_SECONDS).await {
+            Ok(Some((job, receipt))) => match worker.handle(&job, None, stop.clone()).await {
+                Ok(_) => queue.ack(&receipt).await?,
+                Err(error) => tracing::error!(job_id = %job, %error, "the message will be delivered again"),
+            },
+            Ok(None) => {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = queue.notified() => {}
+                    () = tokio::time::sleep(IDLE) => {}
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the queue cannot be read");
+                tokio::time::sleep(IDLE).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn keep_synced(
+    store: Arc<SqliteStore>,
+    tables: CatalogTables<AnyCatalog>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        if let Err(error) = sync_tables(&*store, &tables, &SystemClock).await {
+            tracing::warn!(%error, "the table cache could not be synced");
+        }
+        if stopped_within(SYNC_EVERY, &stop).await {
+            return Ok(());
+        }
+    }
+}
+
+async fn keep_recovering(
+    store: Arc<SqliteStore>,
+    queue: Arc<EmbeddedQueue<SystemClock>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    while !stopped_within(RECOVER_EVERY, &stop).await {
+        if let Err(error) = recover(&*store, &*queue, &SystemClock).await {
+            tracing::warn!(%error, "jobs could not be recovered");
+        }
+    }
+    Ok(())
+}
+
+async fn stopped_within(pause: Duration, stop: &CancellationToken) -> bool {
+    tokio::time::timeout(pause, stop.cancelled()).await.is_ok()
+}

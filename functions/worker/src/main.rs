@@ -1,0 +1,35 @@
+//! Lambda entry point of the worker: settings, clients and engine once at cold start, then SQS events.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use aws_lambda_events::event::sqs::SqsEvent;
+use lambda_runtime::{LambdaEvent, service_fn};
+use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
+use snowpack_engine::MaintenanceEngine;
+use snowpack_service::{Limits, SystemClock, Worker};
+use snowpack_settings::{Environment, FunctionSettings};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let environment = Environment::new(std::env::vars_os());
+    snowpack_telemetry::init_json(environment.log_filter())?;
+    let settings = FunctionSettings::read(&environment)?;
+    let clients = AwsClients::load().await;
+    let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
+    let queue = Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url));
+    let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
+    let catalog = snowpack_catalog::open(&settings.catalog.into(), Some(s3)).await.context("opening the catalog")?;
+    let engine = MaintenanceEngine::new(Arc::new(catalog), settings.deployment);
+    let name = std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| "worker".to_owned());
+    let worker = Arc::new(Worker::new(store, queue, engine, SystemClock, name, Limits::default()));
+    let handler = service_fn(move |event: LambdaEvent<SqsEvent>| {
+        let worker = Arc::clone(&worker);
+        async move {
+            let deadline = event.context.deadline();
+            let response = snowpack_worker::handle_event(&worker, event.payload, deadline).await;
+            Ok::<_, lambda_runtime::Error>(response)
+        }
+    });
+    lambda_runtime::run(handler).await.map_err(|error| anyhow::anyhow!(error))
+}
