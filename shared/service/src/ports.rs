@@ -74,7 +74,8 @@ pub struct Write {
     pub expect_drain: Option<Version>,
     /// The table's cache entry must still exist.
     pub expect_cached: Option<TableId>,
-    /// The key to record; it must be unused or expired.
+    /// The key to record, together with the job it created; it must be unused, or expired by the time that job
+    /// was submitted.
     pub idempotency: Option<IdempotencyRecord>,
 }
 
@@ -109,7 +110,8 @@ pub struct PageRequest {
     pub cursor: Option<String>,
 }
 
-/// A page of a list.
+/// A page of a list. It may hold fewer items than asked for, even none, although more follow: a store bounds
+/// the work of one page. Only an absent `next` means the end.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
     /// The items.

@@ -1,0 +1,120 @@
+//! The embedded queue: messages in the store's own file, hidden while a worker has them, kept until acknowledged.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension, params};
+use snowpack_domain::{Duration, JobId, Timestamp};
+use snowpack_service::ports::{Clock, JobQueue, StoreError};
+use tokio::sync::Notify;
+
+use crate::database::Database;
+use crate::error::DatabaseError;
+
+/// A queue of job messages, delivered at least once. Clones share the queue.
+#[derive(Clone, Debug)]
+pub struct EmbeddedQueue<C> {
+    database: Arc<Database>,
+    sent: Arc<Notify>,
+    clock: C,
+}
+
+/// Stands for one delivery of a message. Once the message is delivered again, older receipts are void.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    message: i64,
+    /// Deliveries of the message so far, this one included.
+    pub receive_count: u32,
+}
+
+impl<C: Clock> EmbeddedQueue<C> {
+    pub(crate) fn new(database: Arc<Database>, sent: Arc<Notify>, clock: C) -> Self {
+        Self {
+            database,
+            sent,
+            clock,
+        }
+    }
+
+    /// Takes the message that has been visible longest and hides it for `visibility_seconds`. `None` when no
+    /// message is visible at `now`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn receive(
+        &self,
+        now: Timestamp,
+        visibility_seconds: u32,
+    ) -> Result<Option<(JobId, Receipt)>, StoreError> {
+        let hidden_until = now + Duration::from_seconds(i64::from(visibility_seconds));
+        let taken: Option<(String, Receipt)> = self
+            .database
+            .write(move |transaction| {
+                let taken = transaction
+                    .prepare_cached(
+                        "UPDATE messages SET visible_at = ?2, receive_count = receive_count + 1
+                         WHERE id = (SELECT id FROM messages WHERE visible_at <= ?1 ORDER BY visible_at, id LIMIT 1)
+                         RETURNING job, id, receive_count",
+                    )?
+                    .query_row(params![now.as_micros(), hidden_until.as_micros()], |row| {
+                        let receipt = Receipt {
+                            message: row.get(1)?,
+                            receive_count: row.get(2)?,
+                        };
+                        Ok((row.get(0)?, receipt))
+                    })
+                    .optional()?;
+                Ok(taken)
+            })
+            .await?;
+        let parse = |(job, receipt): (String, Receipt)| match JobId::parse(&job) {
+            Ok(id) => Ok((id, receipt)),
+            Err(_) => Err(DatabaseError::Unreadable(format!("a message for the job {job:?}")).into()),
+        };
+        taken.map(parse).transpose()
+    }
+
+    /// Removes a delivered message. A void receipt removes nothing: the newer delivery decides.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used; the message will then be delivered again.
+    pub async fn ack(&self, receipt: &Receipt) -> Result<(), StoreError> {
+        let Receipt {
+            message,
+            receive_count,
+        } = *receipt;
+        self.database
+            .write(move |transaction| {
+                transaction.execute(
+                    "DELETE FROM messages WHERE id = ?1 AND receive_count = ?2",
+                    params![message, receive_count],
+                )?;
+                Ok(())
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Waits until this process sends a message. A message sent since the last wait ends the wait at once.
+    /// Delayed and hidden messages become visible without a notice: look again from time to time.
+    pub async fn notified(&self) {
+        self.sent.notified().await;
+    }
+}
+
+impl<C: Clock> JobQueue for EmbeddedQueue<C> {
+    async fn send(&self, job: &JobId, delay_seconds: u32) -> Result<(), StoreError> {
+        let visible_at = self.clock.now() + Duration::from_seconds(i64::from(delay_seconds));
+        let job = job.to_string();
+        self.database
+            .write(move |transaction| {
+                transaction.execute(
+                    "INSERT INTO messages (job, visible_at) VALUES (?1, ?2)",
+                    params![job, visible_at.as_micros()],
+                )?;
+                Ok(())
+            })
+            .await?;
+        self.sent.notify_one();
+        Ok(())
+    }
+}
