@@ -7,6 +7,7 @@ use snowpack_domain as domain;
 use snowpack_domain::{Action, ActionResult, ClaimRefused, Job, JobId, MAX_ATTEMPTS, Pair, Verdict};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::failure::{Failure, Races};
 use crate::guard::{Guard, Lost};
@@ -108,9 +109,9 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             deadline,
             shutdown,
         ));
-        let heartbeat = tokio::spawn(Arc::clone(&guard).beat(self.limits.heartbeat));
+        let heartbeat = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&guard).beat(self.limits.heartbeat)));
         let end = self.run_actions(&job, &guard).await;
-        heartbeat.abort();
+        drop(heartbeat);
         self.end_slice(&job, &guard, end?).await
     }
 

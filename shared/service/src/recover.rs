@@ -53,8 +53,14 @@ pub async fn recover<S: JobStore, Q: JobQueue>(
 /// # Errors
 /// [`Failure`] when the store failed; calling again is safe.
 pub async fn abandon_leases<S: JobStore>(store: &S, clock: &impl Clock) -> Result<(), Failure> {
-    let running = JobFilter { status: Some(JobStatus::Running), ..JobFilter::default() };
-    let mut page = PageRequest { limit: MAX_JOBS, cursor: None };
+    let running = JobFilter {
+        status: Some(JobStatus::Running),
+        ..JobFilter::default()
+    };
+    let mut page = PageRequest {
+        limit: MAX_JOBS,
+        cursor: None,
+    };
     loop {
         let jobs = match store.jobs(&running, &page).await {
             Ok(jobs) => jobs,
@@ -62,9 +68,16 @@ pub async fn abandon_leases<S: JobStore>(store: &S, clock: &impl Clock) -> Resul
             Err(ListError::BadCursor) => return Err(Failure::Contended),
         };
         for listed in jobs.items {
-            let Some(Versioned { value: job, version }) = store.job(&listed.id).await? else { continue };
+            let Some(Versioned { value: job, version }) = store.job(&listed.id).await? else {
+                continue;
+            };
             let job = domain::abandon_lease(job, clock.now());
-            store.write(&Write { job: Some(Versioned { value: job, version }), ..Write::default() }).await?;
+            store
+                .write(&Write {
+                    job: Some(Versioned { value: job, version }),
+                    ..Write::default()
+                })
+                .await?;
         }
         match jobs.next {
             Some(cursor) => page.cursor = Some(cursor),

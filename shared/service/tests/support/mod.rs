@@ -1,0 +1,233 @@
+//! Doubles for the ports whose real adapters need AWS or Iceberg, over the real embedded store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use snowpack_domain::{
+    Action, ActionResult, CacheEntry, Job, JobId, JobOptions, Preview, PreviewSource, TableId, Timestamp,
+};
+use snowpack_embedded::SqliteStore;
+use snowpack_service::ports::{
+    ActionStop, CatalogUnavailable, Clock, Engine, JobQueue, JobStore, Provenance, StoreError, Supervisor,
+    Tables,
+};
+use snowpack_service::{Limits, SubmitRefusal, SubmitRequest, Submitter, TableCache, TimeSortedIds, Worker};
+
+/// A clock that moves when told.
+#[derive(Clone, Debug)]
+pub struct TestClock(Arc<Mutex<i64>>);
+
+impl TestClock {
+    pub fn advance(&self, seconds: i64) {
+        *self.0.lock().unwrap() += seconds * 1_000_000;
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(*self.0.lock().unwrap())
+    }
+}
+
+/// Remembers what was sent; fails when told.
+#[derive(Debug, Default)]
+pub struct TestQueue {
+    pub sent: Mutex<Vec<(JobId, u32)>>,
+    pub broken: AtomicBool,
+}
+
+impl JobQueue for TestQueue {
+    async fn send(&self, job: &JobId, delay_seconds: u32) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the test broke the queue".into()));
+        }
+        self.sent.lock().unwrap().push((job.clone(), delay_seconds));
+        Ok(())
+    }
+}
+
+/// A catalog of names; counts how often it is asked.
+#[derive(Clone, Debug, Default)]
+pub struct TestTables {
+    pub names: Arc<Mutex<BTreeSet<String>>>,
+    pub asked: Arc<AtomicU32>,
+    pub broken: Arc<AtomicBool>,
+}
+
+impl Tables for TestTables {
+    async fn find(&self, table: &TableId) -> Result<Option<CacheEntry>, CatalogUnavailable> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let known = self.names.lock().unwrap().contains(&table.to_string());
+        Ok(known.then(|| CacheEntry {
+            table: table.clone(),
+            location: Some(format!("file:///w/{table}")),
+            metadata_location: None,
+            format_version: Some(2),
+            properties: BTreeMap::new(),
+            generation: 0,
+        }))
+    }
+
+    async fn databases(&self) -> Result<Vec<String>, CatalogUnavailable> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(CatalogUnavailable("the test broke the catalog".into()));
+        }
+        Ok(vec!["db".into()])
+    }
+
+    async fn list(&self, _: &str) -> Result<Vec<TableId>, CatalogUnavailable> {
+        Ok(self
+            .names
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|name| TableId::parse(name).unwrap())
+            .collect())
+    }
+
+    async fn preview(&self, _: &TableId, actions: &[Action], _: &JobOptions) -> Vec<Preview> {
+        let preview = Preview {
+            source: PreviewSource::Live,
+            numbers: BTreeMap::new(),
+            note: None,
+        };
+        vec![preview; actions.len()]
+    }
+}
+
+/// How an action of the test engine behaves.
+#[derive(Clone, Copy, Debug)]
+pub enum Behaviour {
+    Succeed,
+    Fail { retry: bool },
+    RunOutOfTime,
+    RunUntilStopped,
+}
+
+/// Plays a script, one behaviour for each run; succeeds when the script is over.
+#[derive(Clone, Debug, Default)]
+pub struct TestEngine {
+    pub script: Arc<Mutex<Vec<Behaviour>>>,
+    pub ran: Arc<Mutex<Vec<Action>>>,
+    pub refuse: Arc<AtomicBool>,
+}
+
+impl Engine for TestEngine {
+    async fn preflight(&self, _: &TableId, actions: &[Action], _: &JobOptions) -> Result<(), ActionStop> {
+        if self.refuse.load(Ordering::SeqCst) && actions.contains(&Action::RewriteManifests) {
+            return Err(ActionStop::Failed {
+                cause: "rewrite_manifests is refused".into(),
+                retry: false,
+            });
+        }
+        Ok(())
+    }
+
+    async fn run<S: Supervisor>(
+        &self,
+        _: &TableId,
+        action: Action,
+        _: &JobOptions,
+        _: &Provenance,
+        supervisor: Arc<S>,
+    ) -> Result<ActionResult, ActionStop> {
+        self.ran.lock().unwrap().push(action);
+        let behaviour = {
+            let mut script = self.script.lock().unwrap();
+            if script.is_empty() {
+                Behaviour::Succeed
+            } else {
+                script.remove(0)
+            }
+        };
+        match behaviour {
+            Behaviour::Succeed => supervisor.checkpoint().await?,
+            Behaviour::Fail { retry } => {
+                return Err(ActionStop::Failed {
+                    cause: "disk on fire".into(),
+                    retry,
+                });
+            }
+            Behaviour::RunOutOfTime => return Err(ActionStop::OutOfTime),
+            Behaviour::RunUntilStopped => loop {
+                supervisor.poll()?;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            },
+        }
+        Ok(snowpack_domain::dry_run_result(action, None))
+    }
+}
+
+/// Everything wired together.
+pub struct World {
+    pub store: Arc<SqliteStore>,
+    pub queue: Arc<TestQueue>,
+    pub tables: TestTables,
+    pub engine: TestEngine,
+    pub clock: TestClock,
+    pub submitter: Submitter<SqliteStore, TestQueue, TestTables, TestClock, TimeSortedIds>,
+    pub worker: Worker<SqliteStore, TestQueue, TestEngine, TestClock>,
+    _folder: tempfile::TempDir,
+}
+
+pub fn world() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(&folder.path().join("state.db")).unwrap());
+    let queue = Arc::new(TestQueue::default());
+    let tables = TestTables::default();
+    tables.names.lock().unwrap().insert("db.t".into());
+    let clock = TestClock(Arc::new(Mutex::new(1_750_000_000_000_000)));
+    let cache = Arc::new(TableCache::new(Arc::clone(&store), tables.clone(), clock.clone()));
+    let submitter = Submitter::new(
+        Arc::clone(&store),
+        Arc::clone(&queue),
+        cache,
+        clock.clone(),
+        TimeSortedIds::default(),
+    );
+    let engine = TestEngine::default();
+    let limits = Limits {
+        heartbeat: Duration::from_millis(20),
+        reserve: Duration::ZERO,
+    };
+    let worker = Worker::new(
+        Arc::clone(&store),
+        Arc::clone(&queue),
+        engine.clone(),
+        clock.clone(),
+        "w1".into(),
+        limits,
+    );
+    World {
+        store,
+        queue,
+        tables,
+        engine,
+        clock,
+        submitter,
+        worker,
+        _folder: folder,
+    }
+}
+
+pub fn request(actions: &[Action]) -> SubmitRequest {
+    SubmitRequest {
+        table: TableId::new("db", "t").unwrap(),
+        actions: actions.to_vec(),
+        options: JobOptions::default(),
+        dry_run: false,
+        idempotency_key: None,
+    }
+}
+
+impl World {
+    pub async fn submit(&self, actions: &[Action]) -> Result<Job, SubmitRefusal> {
+        self.submitter.submit(request(actions)).await.unwrap()
+    }
+
+    pub async fn job(&self, id: &JobId) -> Job {
+        self.store.job(id).await.unwrap().unwrap().value
+    }
+}
