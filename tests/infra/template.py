@@ -1,0 +1,33 @@
+"""Reads a CloudFormation template with its short function forms (`!Ref`, `!Sub`, ...) written out."""
+
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PATH = ROOT / "infra" / "template.yaml"
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that knows CloudFormation's tags."""
+
+
+def _written_out(loader, tag, node):
+    name = tag if tag in ("Ref", "Condition") else f"Fn::{tag}"
+    if isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
+    else:
+        value = loader.construct_scalar(node)
+        if tag == "GetAtt":
+            value = value.split(".", 1)
+    return {name: value}
+
+
+_Loader.add_multi_constructor("!", _written_out)
+
+
+def load(path=PATH):
+    """The template as plain dictionaries and lists."""
+    return yaml.load(Path(path).read_text(), Loader=_Loader)

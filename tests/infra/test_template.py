@@ -1,0 +1,148 @@
+"""What must be true of the deployment, whatever else changes in its template."""
+
+import json
+import re
+
+import pytest
+import template
+from template import ROOT
+
+TEMPLATE = template.load()
+RESOURCES = TEMPLATE["Resources"]
+WRITES = re.compile(r"(Put|Update|Delete|Create|Send|Write|Abort|Change|Receive)")
+
+
+def properties(name):
+    return RESOURCES[name]["Properties"]
+
+
+def of_type(kind):
+    return {name: resource["Properties"] for name, resource in RESOURCES.items() if resource["Type"] == kind}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements(role):
+    """Every statement of a role, those behind a condition included."""
+    for policy in properties(role)["Policies"]:
+        chosen = policy["Fn::If"][1] if "Fn::If" in policy else policy
+        yield from chosen["PolicyDocument"]["Statement"]
+
+
+def actions(role, service):
+    return {a for s in statements(role) for a in listed(s["Action"]) if a.startswith(f"{service}:")}
+
+
+ROLES = sorted(of_type("AWS::IAM::Role"))
+FUNCTIONS = of_type("AWS::Serverless::Function")
+
+
+def test_the_api_is_closed_unless_a_parameter_says_so_in_words():
+    parameter = TEMPLATE["Parameters"]["ApiAuthorization"]
+    assert parameter["Default"] == "iam"
+    assert set(parameter["AllowedValues"]) == {"iam", "jwt", "open-to-everyone"}
+    kind = {"Fn::If": ["UsesJwt", "JWT", {"Fn::If": ["OpenToEveryone", "NONE", "AWS_IAM"]}]}
+    routes = {route["RouteKey"]: route["AuthorizationType"] for route in of_type("AWS::ApiGatewayV2::Route").values()}
+    assert routes == {"ANY /{proxy+}": kind, "OPTIONS /{proxy+}": "NONE"}
+    assert RESOURCES["ApiPreflightRoute"]["Condition"] == "HasCorsOrigins"
+    assert TEMPLATE["Parameters"]["CorsOrigins"]["Default"] == ""
+
+
+def test_a_message_is_not_delivered_again_while_its_worker_may_still_run():
+    queue = properties("JobQueue")
+    assert queue["VisibilityTimeout"] >= properties("WorkerFunction")["Timeout"] == 900
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+    assert properties("DeadLetterQueue")["MessageRetentionPeriod"] >= queue["MessageRetentionPeriod"]
+
+
+def test_the_worker_takes_one_message_and_reports_failures_one_by_one():
+    event = properties("WorkerFunction")["Events"]["Jobs"]["Properties"]
+    assert event["BatchSize"] == 1
+    assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert event["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "WorkerMaximumConcurrency"}}
+
+
+def test_what_is_stored_is_encrypted_recoverable_and_outlives_the_stack():
+    table = properties("StateTable")
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert RESOURCES["StateTable"]["DeletionPolicy"] == RESOURCES["StateTable"]["UpdateReplacePolicy"] == "Retain"
+    assert all(queue["SqsManagedSseEnabled"] for queue in of_type("AWS::SQS::Queue").values())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_built_by_cargo_lambda_from_a_package_of_that_name(name):
+    metadata = RESOURCES[name]["Metadata"]
+    assert metadata["BuildMethod"] == "rust-cargolambda"
+    binary = metadata["BuildProperties"]["Binary"]
+    folder = ROOT / "functions" / binary.removeprefix("snowpack-")
+    assert f'name = "{binary}"' in (folder / "Cargo.toml").read_text()
+    assert list((ROOT / "infra" / "events").glob(f"{folder.name}-*.json")), "an event for sam local invoke"
+    assert TEMPLATE["Globals"]["Function"]["Runtime"] == "provided.al2023"
+    assert TEMPLATE["Globals"]["Function"]["Tracing"] == "Active"
+    assert FUNCTIONS[name]["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+def test_functions_are_given_only_settings_they_document():
+    documented = (ROOT / "docs" / "configuration.md").read_text()
+    for variable in TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]:
+        assert f"`{variable}`" in documented
+
+
+def test_logs_are_kept_for_a_time_and_then_deleted():
+    assert all("RetentionInDays" in group for group in of_type("AWS::Logs::LogGroup").values())
+    groups = {function["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values()}
+    assert groups <= set(of_type("AWS::Logs::LogGroup"))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_permission_is_wider_than_a_named_resource(role):
+    for statement in statements(role):
+        assert statement["Effect"] == "Allow"
+        assert not any("*" in action for action in listed(statement["Action"]))
+        if statement["Resource"] == "*":
+            assert statement["Sid"] == "SendTraces", "X-Ray alone has no resources to name"
+        elif any(WRITES.search(action) for action in listed(statement["Action"])):
+            text = json.dumps(statement["Resource"])
+            assert "Fn::GetAtt" in text or "DataBuckets" in text or "GlueDatabases" in text, text
+
+
+def test_every_function_has_a_role_of_its_own():
+    roles = {function["Role"]["Fn::GetAtt"][0] for function in FUNCTIONS.values()}
+    assert sorted(roles) == ROLES
+
+
+def test_the_api_reads_metadata_and_never_touches_tables():
+    assert actions("ApiRole", "s3") == {"s3:GetObject"}
+    [files] = [s for s in statements("ApiRole") if s["Action"] == "s3:GetObject"]
+    assert "/*/metadata/*" in json.dumps(files["Resource"])
+    assert actions("ApiRole", "glue") == {"glue:GetTable"}
+    assert actions("ApiRole", "sqs") == {"sqs:SendMessage"}
+
+
+def test_the_worker_commits_tables_and_cannot_drop_them_or_change_settings():
+    assert actions("WorkerRole", "glue") == {"glue:GetTable", "glue:UpdateTable"}
+    for statement in statements("WorkerRole"):
+        if "dynamodb:PutItem" in statement["Action"]:
+            keys = statement["Condition"]["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"]
+            assert keys == ["JOB#*", "TABLE#*"]
+    assert "dynamodb:BatchWriteItem" not in actions("WorkerRole", "dynamodb")
+
+
+def test_glue_is_reached_in_one_account_and_region_only():
+    for role in ROLES:
+        for statement in statements(role):
+            if any(action.startswith("glue:") for action in listed(statement["Action"])):
+                assert set(statement["Condition"]["StringEquals"]) == {"aws:ResourceAccount", "aws:RequestedRegion"}
+
+
+def test_every_parameter_is_described_and_grouped():
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(TEMPLATE["Parameters"])
+    assert all(parameter["Description"] for parameter in TEMPLATE["Parameters"].values())
