@@ -78,11 +78,7 @@ fn read_action(index: usize, item: &Value) -> Result<Action, BodyError> {
     match item {
         Value::String(name) => Action::parse(name).map_err(|error| BodyError::of(field, error.to_string())),
         other => {
-            let message = format!(
-                "{} must be the name of an action, not {}",
-                echo(&field),
-                kind(other)
-            );
+            let message = format!("{field} must be the name of an action, not {}", kind(other));
             Err(BodyError::of(field, message))
         }
     }
