@@ -1,15 +1,19 @@
 //! The catalog port: load a table's newest metadata and commit a change to it by compare-and-set.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
 use iceberg::io::FileIO;
-use iceberg::spec::TableMetadata;
+use iceberg::spec::{SnapshotReference, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
 use snowpack_domain::TableId;
 
+use crate::metadata::{Document, Residue, listed_refs};
+
 /// A table as the catalog had it at one instant.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoadedTable {
     /// Its name.
     pub id: TableId,
@@ -19,32 +23,58 @@ pub struct LoadedTable {
     pub metadata_location: String,
     /// Reads and writes the table's files.
     pub io: FileIO,
-    /// What a commit is conditional on besides its requirements.
-    pub(crate) token: CommitToken,
+    /// Its branches and tags.
+    pub(crate) refs: Arc<BTreeMap<String, SnapshotReference>>,
+    /// What its metadata file says beyond what `metadata` can hold.
+    pub(crate) residue: Arc<Residue>,
 }
 
 impl LoadedTable {
-    /// A table of a catalog outside this crate; its commits are conditional on the metadata location.
+    /// A table of a catalog outside this crate. Of a v1 table only `main` is known to its `refs`.
     pub fn new(id: TableId, metadata: Arc<TableMetadata>, metadata_location: String, io: FileIO) -> Self {
+        let refs = Arc::new(listed_refs(&metadata));
         Self {
             id,
             metadata,
             metadata_location,
             io,
-            token: CommitToken::MetadataLocation,
+            refs,
+            residue: Arc::default(),
         }
+    }
+
+    pub(crate) fn from_document(
+        id: TableId,
+        metadata_location: String,
+        document: Document,
+        io: FileIO,
+    ) -> Self {
+        Self {
+            id,
+            metadata: Arc::new(document.metadata),
+            metadata_location,
+            io,
+            refs: Arc::new(document.refs),
+            residue: Arc::new(document.residue),
+        }
+    }
+
+    /// Its branches and tags by name, `main` included once the table has a snapshot.
+    ///
+    /// `TableMetadata` cannot list them, and `TableMetadata::snapshot_for_ref` does not know those of v1 tables.
+    pub fn refs(&self) -> &BTreeMap<String, SnapshotReference> {
+        &self.refs
     }
 }
 
-/// The compare half of a commit's compare-and-set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum CommitToken {
-    /// The metadata location must be unchanged (SQL).
-    MetadataLocation,
-    /// Glue's `VersionId` must be unchanged.
-    GlueVersion(String),
-    /// The server checks the requirements (REST).
-    Requirements,
+/// Leaves out `io`, whose properties may hold credentials.
+impl fmt::Debug for LoadedTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedTable")
+            .field("id", &self.id)
+            .field("metadata_location", &self.metadata_location)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A change to a table: what must hold, and what to do. The REST specification's `CommitTableRequest`.
@@ -78,6 +108,9 @@ pub enum CatalogError {
     /// Configuration is missing or contradicts itself.
     #[error("catalog configuration: {0}")]
     Configuration(String),
+    /// The change, or the request for it, is not one that can be applied to this table.
+    #[error("{0}")]
+    Rejected(String),
     /// Credentials or permissions.
     #[error("the catalog denied access: {0}")]
     AccessDenied(String),

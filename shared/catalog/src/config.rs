@@ -1,0 +1,280 @@
+//! Which catalog to open, checked before anything is opened.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use url::Url;
+
+use crate::port::CatalogError;
+
+/// The catalog's name inside a SQL catalog unless given.
+pub const DEFAULT_CATALOG_NAME: &str = "snowpack";
+
+/// Properties with these words in their names are never printed.
+const SECRET_WORDS: [&str; 5] = ["token", "credential", "secret", "password", "access-key"];
+
+/// The kinds of catalogs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogKind {
+    /// Tables in a SQL database, as Java's JDBC catalog and PyIceberg's SQL catalog keep them.
+    Sql,
+    /// A server of the Iceberg REST specification.
+    Rest,
+    /// AWS Glue.
+    Glue,
+}
+
+impl CatalogKind {
+    /// The kind of that name: `sql`, `rest` or `glue`.
+    ///
+    /// # Errors
+    /// [`CatalogError::Configuration`] for any other name.
+    pub fn parse(name: &str) -> Result<Self, CatalogError> {
+        match name {
+            "sql" => Ok(Self::Sql),
+            "rest" => Ok(Self::Rest),
+            "glue" => Ok(Self::Glue),
+            other => Err(configuration(format!(
+                "{other:?} is no kind of catalog: use sql, rest or glue"
+            ))),
+        }
+    }
+}
+
+/// A catalog to open.
+///
+/// # Properties
+/// Named as in Iceberg's Java and Python libraries.
+/// - REST: `token`, `credential` (`id:secret` or `secret`), `oauth2-server-uri`, `scope`, `prefix`,
+///   `header.NAME`.
+/// - Glue: `glue.endpoint`, `glue.region` or `client.region`, `glue.id` (the account of the catalog).
+/// - `s3.*` and `client.*` go to the storage.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CatalogConfig {
+    /// Its kind.
+    pub kind: CatalogKind,
+    /// Where it is: `sqlite:///path` or `jdbc:sqlite:/path`, `http(s)://...`; for Glue an optional endpoint.
+    pub uri: Option<String>,
+    /// Its name inside a SQL catalog.
+    pub name: String,
+    /// The warehouse; a REST server may want it to pick a catalog.
+    pub warehouse: Option<String>,
+    /// Everything else.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl CatalogConfig {
+    /// A catalog of that kind, with the default name and nothing else.
+    pub fn new(kind: CatalogKind) -> Self {
+        Self {
+            kind,
+            uri: None,
+            name: DEFAULT_CATALOG_NAME.to_owned(),
+            warehouse: None,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// A property that is set and not empty.
+    pub(crate) fn property(&self, name: &str) -> Option<&str> {
+        self.properties
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The properties meant for the storage of table files.
+    pub(crate) fn storage_properties(&self) -> impl Iterator<Item = (&String, &String)> {
+        storage_properties(&self.properties)
+    }
+
+    /// The path of the SQLite file.
+    pub(crate) fn sqlite_path(&self) -> Result<String, CatalogError> {
+        let uri = self.required_uri("sqlite:///path/catalog.db")?;
+        let uri = uri.strip_prefix("jdbc:").unwrap_or(uri);
+        let Some(path) = uri.strip_prefix("sqlite:") else {
+            let scheme = uri.split(':').next().unwrap_or_default();
+            let reason = format!("SQL catalogs live in SQLite for now: use sqlite:///path, not {scheme:?}");
+            return Err(configuration(reason));
+        };
+        if path.contains('?') {
+            return Err(configuration(
+                "options after ? in a sqlite: address are not supported".to_owned(),
+            ));
+        }
+        let path = path.strip_prefix("//").unwrap_or(path);
+        // SQLAlchemy writes absolute paths with four slashes.
+        let path = path
+            .strip_prefix('/')
+            .filter(|rest| rest.starts_with('/'))
+            .unwrap_or(path);
+        if path.trim_matches('/').is_empty() {
+            return Err(configuration("the sqlite: address names no file".to_owned()));
+        }
+        Ok(path.to_owned())
+    }
+
+    /// The address of an HTTP service, without a slash at its end.
+    pub(crate) fn http_uri(&self) -> Result<Url, CatalogError> {
+        parse_http("the catalog's address", self.required_uri("http://host:port")?)
+    }
+
+    fn required_uri(&self, example: &str) -> Result<&str, CatalogError> {
+        let given = self.uri.as_deref().filter(|uri| !uri.is_empty());
+        given.ok_or_else(|| {
+            configuration(format!(
+                "a {:?} catalog needs an address such as {example}",
+                self.kind
+            ))
+        })
+    }
+}
+
+/// The properties meant for the storage of table files.
+pub(crate) fn storage_properties(
+    properties: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (&String, &String)> {
+    properties
+        .iter()
+        .filter(|(name, _)| name.starts_with("s3.") || name.starts_with("client."))
+}
+
+/// Parses an address whose credentials must be elsewhere; messages never repeat it whole.
+pub(crate) fn parse_http(what: &str, address: &str) -> Result<Url, CatalogError> {
+    let url = Url::parse(address.trim_end_matches('/'))
+        .map_err(|error| configuration(format!("{what} is not a URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(configuration(format!(
+            "{what} must start with http:// or https://, not {}:",
+            url.scheme()
+        )));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(configuration(format!(
+            "{what} must not contain a user or password: use the property credential"
+        )));
+    }
+    Ok(url)
+}
+
+pub(crate) fn configuration(reason: String) -> CatalogError {
+    CatalogError::Configuration(reason)
+}
+
+/// Values of properties that may be secret are left out.
+impl fmt::Debug for CatalogConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = |name: &str| {
+            SECRET_WORDS
+                .iter()
+                .any(|word| name.to_ascii_lowercase().contains(word))
+        };
+        let shown = |(name, value): (&String, &String)| {
+            (
+                name.clone(),
+                if secret(name) {
+                    "***".to_owned()
+                } else {
+                    value.clone()
+                },
+            )
+        };
+        f.debug_struct("CatalogConfig")
+            .field("kind", &self.kind)
+            .field(
+                "uri",
+                &self
+                    .uri
+                    .as_deref()
+                    .map(|uri| uri.rsplit('@').next().unwrap_or_default()),
+            )
+            .field("name", &self.name)
+            .field("warehouse", &self.warehouse)
+            .field(
+                "properties",
+                &self.properties.iter().map(shown).collect::<BTreeMap<_, _>>(),
+            )
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(kind: CatalogKind, uri: &str) -> CatalogConfig {
+        CatalogConfig {
+            uri: Some(uri.to_owned()),
+            ..CatalogConfig::new(kind)
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_sqlite_file_is_read() {
+        for uri in [
+            "sqlite:///a/c.db",
+            "sqlite:////a/c.db",
+            "sqlite:/a/c.db",
+            "jdbc:sqlite:/a/c.db",
+            "jdbc:sqlite:///a/c.db",
+        ] {
+            assert_eq!(
+                config(CatalogKind::Sql, uri).sqlite_path().unwrap(),
+                "/a/c.db",
+                "{uri}"
+            );
+        }
+        assert_eq!(
+            config(CatalogKind::Sql, "sqlite:c.db").sqlite_path().unwrap(),
+            "c.db"
+        );
+    }
+
+    #[test]
+    fn bad_addresses_say_what_to_write_and_repeat_no_secret() {
+        for uri in ["postgresql://u:pw@h/d", "sqlite:///", "sqlite:///a?mode=ro", ""] {
+            let error = config(CatalogKind::Sql, uri)
+                .sqlite_path()
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("catalog configuration: ") && !error.contains("pw"),
+                "{error}"
+            );
+        }
+        for uri in ["ftp://h", "http://u:pw@h", "nonsense", ""] {
+            let error = config(CatalogKind::Rest, uri).http_uri().unwrap_err().to_string();
+            assert!(
+                error.starts_with("catalog configuration: ") && !error.contains("pw"),
+                "{error}"
+            );
+        }
+        assert_eq!(
+            config(CatalogKind::Rest, "http://h:1/api/")
+                .http_uri()
+                .unwrap()
+                .as_str(),
+            "http://h:1/api"
+        );
+        assert!(
+            CatalogKind::parse("hive")
+                .unwrap_err()
+                .to_string()
+                .contains("hive")
+        );
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let mut config = config(CatalogKind::Rest, "http://u:pw@h");
+        for name in ["token", "credential", "s3.secret-access-key", "s3.access-key-id"] {
+            config.properties.insert(name.to_owned(), "hush".to_owned());
+        }
+        config.properties.insert("scope".to_owned(), "seen".to_owned());
+        let shown = format!("{config:?}");
+        assert!(
+            !shown.contains("hush") && !shown.contains("pw") && shown.contains("seen"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! Reading a metadata file into a [`LoadedTable`], with an error naming table, file and reason for whatever
+//! may be wrong with it.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use flate2::read::GzDecoder;
+use iceberg::ErrorKind;
+use iceberg::io::FileIO;
+use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
+use serde::Deserialize;
+use serde_json::Value;
+use snowpack_domain::TableId;
+
+use super::Residue;
+use crate::port::{CatalogError, LoadedTable};
+use crate::storage;
+
+/// Largest metadata document read, uncompressed. Real ones reach tens of megabytes; a gzip bomb does not fit.
+const MAX_METADATA_BYTES: u64 = 1 << 30;
+/// First bytes of gzip, which is recognised by content: Java has named such files in two ways.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Highest format version known.
+const MAX_FORMAT_VERSION: u64 = 3;
+/// Members the specification requires of every version; parsing alone would not say which is missing.
+const REQUIRED: [&str; 4] = ["format-version", "location", "last-updated-ms", "last-column-id"];
+/// Members it requires from version 2 on.
+const REQUIRED_V2: [&str; 9] = [
+    "table-uuid",
+    "last-sequence-number",
+    "schemas",
+    "current-schema-id",
+    "partition-specs",
+    "default-spec-id",
+    "last-partition-id",
+    "sort-orders",
+    "default-sort-order-id",
+];
+
+/// A parsed metadata document.
+pub(crate) struct Document {
+    pub(crate) metadata: TableMetadata,
+    pub(crate) refs: BTreeMap<String, SnapshotReference>,
+    pub(crate) residue: Residue,
+}
+
+/// Reads the metadata file of `table` at `location`.
+pub(crate) async fn load(table: &TableId, location: &str, io: &FileIO) -> Result<LoadedTable, CatalogError> {
+    let input = io
+        .new_input(location)
+        .map_err(|error| read_error(table, location, &error))?;
+    let bytes = input
+        .read()
+        .await
+        .map_err(|error| read_error(table, location, &error))?;
+    let document = parse_bytes(&bytes).map_err(|reason| reason.into_error(table, location))?;
+    Ok(LoadedTable::from_document(
+        table.clone(),
+        location.to_owned(),
+        document,
+        io.clone(),
+    ))
+}
+
+/// Parses a metadata document that came with an answer of a REST catalog.
+pub(crate) fn parse(table: &TableId, location: &str, raw: &Value) -> Result<Document, CatalogError> {
+    parse_guarded(raw).map_err(|reason| reason.into_error(table, location))
+}
+
+fn read_error(table: &TableId, location: &str, error: &iceberg::Error) -> CatalogError {
+    if storage::is_not_found(error) {
+        return Unusable::Bad("the file does not exist".to_owned()).into_error(table, location);
+    }
+    let what = format!("reading the metadata of {table} at {location}: {error}");
+    match error.kind() {
+        ErrorKind::FeatureUnsupported => CatalogError::Configuration(what),
+        _ if storage::is_denied(error) => CatalogError::AccessDenied(what),
+        _ => CatalogError::Unavailable(what),
+    }
+}
+
+/// Why a document cannot be used.
+enum Unusable {
+    Bad(String),
+    Unsupported(String),
+}
+
+impl Unusable {
+    fn into_error(self, table: &TableId, location: &str) -> CatalogError {
+        match self {
+            Self::Bad(reason) => CatalogError::BadMetadata {
+                table: table.to_string(),
+                location: location.to_owned(),
+                reason,
+            },
+            Self::Unsupported(reason) => {
+                CatalogError::Unsupported(format!("table {table}, metadata {location}: {reason}"))
+            }
+        }
+    }
+}
+
+fn parse_bytes(bytes: &[u8]) -> Result<Document, Unusable> {
+    let text = decompress(bytes).map_err(|error| Unusable::Bad(format!("bad gzip: {error}")))?;
+    let raw = serde_json::from_slice(text.as_deref().unwrap_or(bytes));
+    parse_guarded(&raw.map_err(|error| Unusable::Bad(format!("not JSON: {error}")))?)
+}
+
+fn decompress(bytes: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+    if !bytes.starts_with(&GZIP_MAGIC) {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    let read = GzDecoder::new(bytes)
+        .take(MAX_METADATA_BYTES + 1)
+        .read_to_end(&mut text)?;
+    if read as u64 > MAX_METADATA_BYTES {
+        return Err(std::io::Error::other(format!(
+            "more than {MAX_METADATA_BYTES} bytes"
+        )));
+    }
+    Ok(Some(text))
+}
+
+/// `iceberg` asserts some of what it takes for granted; a broken file must fail one job, not the process.
+fn parse_guarded(raw: &Value) -> Result<Document, Unusable> {
+    catch_unwind(AssertUnwindSafe(|| parse_value(raw))).unwrap_or_else(|panic| {
+        Err(Unusable::Bad(format!(
+            "it contradicts itself: {}",
+            panic_text(&*panic)
+        )))
+    })
+}
+
+fn parse_value(raw: &Value) -> Result<Document, Unusable> {
+    check_members(raw)?;
+    let metadata = TableMetadata::deserialize(raw).map_err(|error| describe(raw, &error.to_string()))?;
+    let refs = read_refs(raw, &metadata)?;
+    let kept = serde_json::to_value(&metadata).map_err(|error| Unusable::Bad(error.to_string()))?;
+    Ok(Document {
+        residue: Residue::between(raw, &kept),
+        metadata,
+        refs,
+    })
+}
+
+fn check_members(raw: &Value) -> Result<(), Unusable> {
+    let bad = |reason: String| Err(Unusable::Bad(reason));
+    if !raw.is_object() {
+        return bad("not a JSON object".to_owned());
+    }
+    let version = match raw
+        .get("format-version")
+        .map(|version| (version, version.as_u64()))
+    {
+        Some((_, Some(version))) => version,
+        Some((other, None)) => return bad(format!("format-version is {other}")),
+        None => return bad("format-version is missing".to_owned()),
+    };
+    if version > MAX_FORMAT_VERSION {
+        return Err(Unusable::Unsupported(format!(
+            "format version {version} is not supported"
+        )));
+    }
+    let later = if version >= 2 { &REQUIRED_V2[..] } else { &[] };
+    match REQUIRED
+        .iter()
+        .chain(later)
+        .find(|name| raw.get(**name).is_none())
+    {
+        Some(name) => bad(format!("{name} is missing")),
+        None => Ok(()),
+    }
+}
+
+/// Version 3 has types this version of `iceberg` does not know (variant, geometry, geography, unknown).
+fn describe(raw: &Value, error: &str) -> Unusable {
+    if raw.get("format-version") == Some(&Value::from(MAX_FORMAT_VERSION)) {
+        return Unusable::Unsupported(format!(
+            "something in this version 3 table is not supported: {error}"
+        ));
+    }
+    Unusable::Bad(error.to_owned())
+}
+
+/// The branches and tags that `metadata` itself knows, by way of its only listing of them: its JSON.
+pub(crate) fn listed_refs(metadata: &TableMetadata) -> BTreeMap<String, SnapshotReference> {
+    let document = serde_json::to_value(metadata).unwrap_or_default();
+    read_refs(&document, metadata).unwrap_or_default()
+}
+
+/// All branches and tags. `TableMetadata` keeps them to itself, and drops those of v1 tables.
+fn read_refs(raw: &Value, metadata: &TableMetadata) -> Result<BTreeMap<String, SnapshotReference>, Unusable> {
+    let bad = |reason: String| Unusable::Bad(format!("refs: {reason}"));
+    let mut refs: BTreeMap<String, SnapshotReference> = match raw.get("refs") {
+        None | Some(Value::Null) => BTreeMap::new(),
+        Some(refs) => {
+            Deserialize::deserialize(refs).map_err(|error: serde_json::Error| bad(error.to_string()))?
+        }
+    };
+    for (name, reference) in &refs {
+        if metadata.snapshot_by_id(reference.snapshot_id).is_none() {
+            return Err(bad(format!(
+                "{name} is at the unknown snapshot {}",
+                reference.snapshot_id
+            )));
+        }
+    }
+    let main = refs.get(MAIN_BRANCH).map(|main| main.snapshot_id);
+    match metadata.current_snapshot_id() {
+        Some(current) if main.is_none() => drop(refs.insert(MAIN_BRANCH.to_owned(), plain_branch(current))),
+        current if current != main => return Err(bad("main is not at the current snapshot".to_owned())),
+        _ => {}
+    }
+    Ok(refs)
+}
+
+fn plain_branch(snapshot_id: i64) -> SnapshotReference {
+    let retention = SnapshotRetention::Branch {
+        min_snapshots_to_keep: None,
+        max_snapshot_age_ms: None,
+        max_ref_age_ms: None,
+    };
+    SnapshotReference::new(snapshot_id, retention)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a check failed")
+}

@@ -1,0 +1,216 @@
+//! Catalogs behind the Iceberg REST specification. The server checks requirements, applies updates and writes
+//! metadata; what it answers to a commit is the table as committed.
+
+mod auth;
+mod client;
+mod failure;
+mod paths;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use iceberg::TableRequirement;
+use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use snowpack_domain::TableId;
+
+use crate::config::{CatalogConfig, storage_properties};
+use crate::metadata;
+use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
+use client::{Client, Session};
+use failure::{Failure, commit_error, read_error};
+
+/// Most pages of one list: a server that hands out page tokens for ever must not hang a sync.
+const MAX_PAGES: usize = 10_000;
+/// Deepest nesting of namespaces followed.
+const MAX_DEPTH: usize = 16;
+
+/// A catalog behind a REST server.
+#[derive(Clone, Debug)]
+pub struct RestCatalog {
+    client: Arc<Client>,
+    factory: Arc<dyn StorageFactory>,
+    /// Storage of tables whose answer brings no storage settings of its own.
+    io: FileIO,
+    properties: BTreeMap<String, String>,
+}
+
+/// The specification's `LoadTableResult` and `CommitTableResponse`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct TableAnswer {
+    metadata_location: Option<String>,
+    metadata: Value,
+    #[serde(default)]
+    config: BTreeMap<String, String>,
+}
+
+/// A page of `ListNamespacesResponse` or `ListTablesResponse`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct PageAnswer {
+    next_page_token: Option<String>,
+    #[serde(default)]
+    namespaces: Vec<Vec<String>>,
+    #[serde(default)]
+    identifiers: Vec<Identifier>,
+}
+
+#[derive(Deserialize)]
+struct Identifier {
+    name: String,
+}
+
+impl RestCatalog {
+    pub(crate) fn open(
+        config: &CatalogConfig,
+        factory: Arc<dyn StorageFactory>,
+    ) -> Result<Self, CatalogError> {
+        Ok(Self {
+            client: Arc::new(Client::new(config)?),
+            io: FileIOBuilder::new(Arc::clone(&factory))
+                .with_props(config.storage_properties())
+                .build(),
+            factory,
+            properties: config.properties.clone(),
+        })
+    }
+
+    fn loaded(&self, id: &TableId, answer: TableAnswer) -> Result<LoadedTable, CatalogError> {
+        let location = answer
+            .metadata_location
+            .ok_or_else(|| CatalogError::BadMetadata {
+                table: id.to_string(),
+                location: "none".to_owned(),
+                reason: "the server gave no metadata location".to_owned(),
+            })?;
+        let document = metadata::parse(id, &location, &answer.metadata)?;
+        Ok(LoadedTable::from_document(
+            id.clone(),
+            location,
+            document,
+            self.io_for(&answer.config),
+        ))
+    }
+
+    fn io_for(&self, config: &BTreeMap<String, String>) -> FileIO {
+        if storage_properties(config).next().is_none() {
+            return self.io.clone();
+        }
+        FileIOBuilder::new(Arc::clone(&self.factory))
+            .with_props(storage_properties(&self.properties))
+            .with_props(storage_properties(config))
+            .build()
+    }
+
+    /// All pages of a list.
+    async fn pages(&self, session: &Session, path: &str) -> Result<Vec<PageAnswer>, Failure> {
+        let mut pages: Vec<PageAnswer> = Vec::new();
+        let mut token = String::new();
+        while pages.len() < MAX_PAGES {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let paged = format!("{path}{separator}pageToken={}", paths::encode(&token));
+            let page: PageAnswer = self.client.call(session, Method::GET, &paged, None).await?;
+            let next = page.next_page_token.clone().filter(|next| !next.is_empty());
+            pages.push(page);
+            match next {
+                Some(next) => token = next,
+                None => return Ok(pages),
+            }
+        }
+        Err(Failure::Unreadable(format!(
+            "{path} has more than {MAX_PAGES} pages"
+        )))
+    }
+
+    async fn children(&self, session: &Session, parent: &[String]) -> Result<Vec<Vec<String>>, CatalogError> {
+        match self.pages(session, &session.paths.namespaces(parent)).await {
+            Ok(pages) => Ok(pages.into_iter().flat_map(|page| page.namespaces).collect()),
+            // Servers of flat namespaces refuse to look for nested ones; a namespace may be dropped meanwhile.
+            Err(Failure::Refused {
+                status: 400 | 404 | 501,
+                ..
+            }) if !parent.is_empty() => Ok(Vec::new()),
+            Err(failure) => Err(read_error(failure, "namespaces")),
+        }
+    }
+}
+
+impl Catalog for RestCatalog {
+    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        let session = self.client.session().await?;
+        let answer = self
+            .client
+            .call(session, Method::GET, &session.paths.table(table), None)
+            .await;
+        let answer = answer.map_err(|failure| match failure {
+            Failure::Refused { status: 404, .. } => CatalogError::NoSuchTable(table.to_string()),
+            other => read_error(other, &table.to_string()),
+        })?;
+        self.loaded(table, answer)
+    }
+
+    async fn commit(&self, base: &LoadedTable, mut change: TableChange) -> Result<LoadedTable, CommitError> {
+        let session = self.client.session().await?;
+        // A table dropped and created again under the same name is another table.
+        if !change
+            .requirements
+            .iter()
+            .any(|one| matches!(one, TableRequirement::UuidMatch { .. }))
+        {
+            change.requirements.push(TableRequirement::UuidMatch {
+                uuid: base.metadata.uuid(),
+            });
+        }
+        let body = json!({
+            "identifier": {
+                "namespace": base.id.database.levels().collect::<Vec<_>>(),
+                "name": base.id.table.as_str(),
+            },
+            "requirements": change.requirements,
+            "updates": change.updates,
+        });
+        let answer = self
+            .client
+            .call(session, Method::POST, &session.paths.table(&base.id), Some(&body))
+            .await;
+        let answer = answer.map_err(|failure| commit_error(failure, &base.id))?;
+        // From here on it is committed; an answer that cannot be read is for the caller to clear up.
+        self.loaded(&base.id, answer)
+            .map_err(|error| CommitError::Unknown(error.to_string()))
+    }
+
+    async fn databases(&self) -> Result<Vec<String>, CatalogError> {
+        let session = self.client.session().await?;
+        let mut found = Vec::new();
+        let mut open = vec![Vec::new()];
+        while let Some(parent) = open.pop() {
+            for child in self.children(session, &parent).await? {
+                // A level with a dot in it could not be told from two levels.
+                if child.len() == parent.len() + 1 && !child.iter().any(|level| level.contains('.')) {
+                    found.push(child.join("."));
+                    if child.len() < MAX_DEPTH {
+                        open.push(child);
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
+        let session = self.client.session().await?;
+        let levels: Vec<&str> = database.split('.').collect();
+        let pages = match self.pages(session, &session.paths.tables(&levels)).await {
+            Err(Failure::Refused { status: 404, .. }) => return Ok(Vec::new()),
+            pages => pages.map_err(|failure| read_error(failure, database))?,
+        };
+        let names = pages.into_iter().flat_map(|page| page.identifiers);
+        Ok(names
+            .filter_map(|identifier| TableId::new(database, &identifier.name).ok())
+            .collect())
+    }
+}

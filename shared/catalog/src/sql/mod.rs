@@ -1,0 +1,97 @@
+//! Catalogs in a SQLite file, as Java's `JdbcCatalog` (schema V0 and V1) and PyIceberg's `SqlCatalog` make
+//! them. The schema is taken as it is and never altered.
+//!
+//! Spark and others share the file, so no connection, statement or lock outlives a call: every operation opens
+//! a connection, runs one statement at a time outside any transaction, and closes it.
+
+mod create;
+mod database;
+
+use iceberg::TableCreation;
+use iceberg::io::FileIO;
+use snowpack_domain::TableId;
+
+use crate::config::CatalogConfig;
+use crate::metadata::{self, Staged};
+use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
+pub use create::create_sql_catalog;
+use database::{Database, Entry, Swap, SwapError};
+
+/// A catalog in a SQLite file.
+#[derive(Clone, Debug)]
+pub struct SqlCatalog {
+    database: Database,
+    io: FileIO,
+}
+
+impl SqlCatalog {
+    pub(crate) async fn open(config: &CatalogConfig, io: FileIO) -> Result<Self, CatalogError> {
+        let database = Database::new(config.sqlite_path()?, config.name.clone());
+        database.check().await?;
+        Ok(Self { database, io })
+    }
+
+    /// Creates a table, for demos and tests. Field ids are assigned afresh.
+    ///
+    /// # Errors
+    /// [`CatalogError::Rejected`] when the table exists or `creation` contradicts itself.
+    pub async fn create_table(
+        &self,
+        table: &TableId,
+        creation: TableCreation,
+    ) -> Result<LoadedTable, CatalogError> {
+        create::create_table(&self.database, table, creation, self.io.clone()).await
+    }
+}
+
+impl Catalog for SqlCatalog {
+    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        match self.database.find(table).await? {
+            Some(Entry::Table(location)) => metadata::load(table, &location, &self.io).await,
+            Some(Entry::View) => Err(CatalogError::Unsupported(format!("{table} is a view"))),
+            Some(Entry::Empty) => Err(CatalogError::BadMetadata {
+                table: table.to_string(),
+                location: "NULL".to_owned(),
+                reason: "the catalog holds no metadata location for it".to_owned(),
+            }),
+            None => Err(CatalogError::NoSuchTable(table.to_string())),
+        }
+    }
+
+    async fn commit(&self, base: &LoadedTable, change: TableChange) -> Result<LoadedTable, CommitError> {
+        let Some(next) = metadata::apply(base, change)? else {
+            return Ok(base.clone());
+        };
+        let staged = Staged::write(base, next).await?;
+        let swap = Swap {
+            table: base.id.clone(),
+            from: base.metadata_location.clone(),
+            to: staged.location().to_owned(),
+        };
+        match self.database.swap(swap).await {
+            Ok(()) => Ok(staged.committed().await),
+            Err(SwapError::Unknown(reason)) => Err(CommitError::Unknown(format!("{}: {reason}", base.id))),
+            Err(SwapError::Moved) => {
+                staged.discard().await;
+                let reason = format!("{} is no longer at {}", base.id, base.metadata_location);
+                Err(CommitError::Conflict(reason))
+            }
+            Err(SwapError::Certain(error)) => {
+                staged.discard().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn databases(&self) -> Result<Vec<String>, CatalogError> {
+        self.database.namespaces().await
+    }
+
+    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
+        let names = self.database.tables(database.to_owned()).await?;
+        Ok(names
+            .iter()
+            .filter_map(|name| TableId::new(database, name).ok())
+            .collect())
+    }
+}
