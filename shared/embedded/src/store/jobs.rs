@@ -94,3 +94,6 @@ pub(super) fn purge(
     )?;
     Ok(deleted)
 }
+
+#[cfg(test)]
+mod tests;
