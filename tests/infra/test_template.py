@@ -129,7 +129,7 @@ def test_the_worker_commits_tables_and_cannot_drop_them_or_change_settings():
     assert actions("WorkerRole", "glue") == {"glue:GetTable", "glue:UpdateTable"}
     for statement in statements("WorkerRole"):
         if "dynamodb:PutItem" in statement["Action"]:
-            keys = statement["Condition"]["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"]
+            keys = statement["Condition"]["ForAnyValue:StringLikeIfExists"]["dynamodb:LeadingKeys"]
             assert keys == ["JOB#*", "TABLE#*"]
     assert "dynamodb:BatchWriteItem" not in actions("WorkerRole", "dynamodb")
 
