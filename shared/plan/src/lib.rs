@@ -1,5 +1,24 @@
 //! Decides, from a table's metadata alone, what an action would do. Reads manifests, never data.
 
+mod deletes;
+mod equality;
+mod error;
+mod expire;
+#[cfg(test)]
+mod fixture;
+mod live;
+mod partition;
+mod rewrite;
+mod sizing;
+mod state;
+mod supported;
 mod types;
 
+pub use deletes::DeleteIndex;
+pub use error::PlanError;
+pub use expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
+pub use live::plan_rewrite;
+pub use rewrite::{ACTION_SUMMARY_KEY, TARGET_SUMMARY_KEY, plan};
+pub use state::{NO_SNAPSHOT, TableState, read_manifest_list};
+pub use supported::{check_files, check_metadata, check_settings};
 pub use types::{FileGroup, LiveFile, RewritePlan, ScanFile, SkipReason};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use iceberg::spec::{DataFile, Struct};
 
+use crate::deletes::referenced_data_file;
+
 /// A live data or delete file with what its manifest entry says, inheritance applied.
 #[derive(Clone, Debug)]
 pub struct LiveFile {
@@ -25,7 +27,7 @@ pub struct LiveFile {
 pub struct ScanFile {
     /// The data file.
     pub data: Arc<LiveFile>,
-    /// Position-delete files that may hold positions of this file.
+    /// Position-delete files that may hold positions of this file, oldest first.
     pub position_deletes: Vec<Arc<LiveFile>>,
     /// Equality-delete files with a higher data sequence number, global or of the same partition.
     pub equality_deletes: Vec<Arc<LiveFile>>,
@@ -35,6 +37,54 @@ impl ScanFile {
     /// All deletes that apply.
     pub fn delete_count(&self) -> usize {
         self.position_deletes.len() + self.equality_deletes.len()
+    }
+
+    /// Deletes that apply and may hold rows of this file. A rewritten file keeps an old data sequence number,
+    /// so that partition-scoped position deletes older than the file itself still apply by the letter; they
+    /// cannot name it, and rewriting it again would not get rid of them.
+    pub fn effective_delete_count(&self) -> usize {
+        let effective = self
+            .position_deletes
+            .iter()
+            .filter(|delete| self.may_name_this_file(delete));
+        effective.count() + self.equality_deletes.len()
+    }
+
+    fn may_name_this_file(&self, delete: &LiveFile) -> bool {
+        let is_older = match (delete.file_sequence_number, self.data.file_sequence_number) {
+            (Some(delete_added), Some(data_added)) => delete_added < data_added,
+            _ => false,
+        };
+        !is_older || referenced_data_file(&delete.file).is_some()
+    }
+
+    /// Rows known to be deleted: those of deletes that are about this file only, at most all its rows.
+    pub fn known_deleted_rows(&self) -> u64 {
+        let scoped = self
+            .position_deletes
+            .iter()
+            .filter(|delete| referenced_data_file(&delete.file).is_some());
+        let rows = scoped
+            .map(|delete| delete.file.record_count())
+            .fold(0, u64::saturating_add);
+        rows.min(self.data.file.record_count())
+    }
+
+    /// Bytes of the data file.
+    pub fn bytes(&self) -> u64 {
+        self.data.file.file_size_in_bytes()
+    }
+
+    /// Bytes of the data file less the share of rows known to be deleted.
+    pub fn live_bytes(&self) -> u64 {
+        let rows = u128::from(self.data.file.record_count());
+        let live_rows = rows - u128::from(self.known_deleted_rows());
+        let bytes = u128::from(self.bytes());
+        if rows == 0 {
+            self.bytes()
+        } else {
+            (bytes * live_rows / rows) as u64
+        }
     }
 }
 
@@ -50,8 +100,12 @@ pub struct FileGroup {
     pub files: Vec<ScanFile>,
     /// Sum of the data files' sizes.
     pub input_bytes: u64,
-    /// Files to write (`SizeBasedFileRewritePlanner.expectedOutputFiles`); per partition written it is a wish.
+    /// Files to write (`SizeBasedFileRewritePlanner.expectedOutputFiles`, of the bytes not known to be
+    /// deleted); where rows go to several partitions it is a wish.
     pub output_files: usize,
+    /// Where an output file must end (`SizeBasedFileRewritePlanner.writeMaxFileSize`): above the target, so
+    /// that rows which compress worse than hoped do not leave a tiny last file.
+    pub max_output_bytes: u64,
     /// Whether rows may belong to several partitions of the output spec.
     pub repartition: bool,
 }
@@ -84,7 +138,7 @@ impl SkipReason {
 /// What rewrite_data_files will do.
 #[derive(Clone, Debug)]
 pub struct RewritePlan {
-    /// The snapshot planned from.
+    /// The snapshot planned from, or [`NO_SNAPSHOT`](crate::NO_SNAPSHOT) with no groups.
     pub snapshot_id: i64,
     /// Its sequence number; rewritten files keep it.
     pub starting_sequence_number: i64,

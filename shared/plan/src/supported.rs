@@ -1,0 +1,124 @@
+//! Refuses, before anything is written, tables and options this engine would get wrong.
+
+use iceberg::spec::{DataFileFormat, FormatVersion, Transform};
+use snowpack_catalog::LoadedTable;
+use snowpack_domain::{Compaction, Strategy};
+
+use crate::error::PlanError;
+use crate::state::TableState;
+
+/// Set on encrypted tables (`TableProperties.ENCRYPTION_TABLE_KEY`).
+const ENCRYPTION_KEY_PROPERTY: &str = "encryption.key-id";
+
+/// Checks what the metadata tells of a table, for every action. Types the engine does not know (variant,
+/// geometry, unknown) never get here: the metadata file does not load.
+///
+/// # Errors
+/// [`PlanError::Unsupported`] for format version 3, encryption, and unknown partition or sort transforms.
+pub fn check_metadata(table: &LoadedTable) -> Result<(), PlanError> {
+    let metadata = &table.metadata;
+    if metadata.format_version() == FormatVersion::V3 {
+        return Err(unsupported(
+            table,
+            "it has format version 3, and versions 1 and 2 are supported".into(),
+        ));
+    }
+    let has_keys = metadata.encryption_keys_iter().next().is_some();
+    if has_keys || metadata.properties().contains_key(ENCRYPTION_KEY_PROPERTY) {
+        return Err(unsupported(
+            table,
+            format!("it is encrypted ({ENCRYPTION_KEY_PROPERTY})"),
+        ));
+    }
+    for spec in metadata.partition_specs_iter() {
+        if let Some(field) = spec
+            .fields()
+            .iter()
+            .find(|field| field.transform == Transform::Unknown)
+        {
+            let reason = format!(
+                "partition field {} of spec {} has an unknown transform",
+                field.name,
+                spec.spec_id()
+            );
+            return Err(unsupported(table, reason));
+        }
+    }
+    let order = metadata.default_sort_order();
+    if order
+        .fields
+        .iter()
+        .any(|field| field.transform == Transform::Unknown)
+    {
+        return Err(unsupported(
+            table,
+            format!("sort order {} has an unknown transform", order.order_id),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the live files, for actions that read them.
+///
+/// # Errors
+/// [`PlanError::Unsupported`] naming the first file that is not Parquet or is encrypted.
+pub fn check_files(table: &LoadedTable, state: &TableState) -> Result<(), PlanError> {
+    for live in state.data.iter().chain(&state.deletes) {
+        let file = &live.file;
+        if file.file_format() != DataFileFormat::Parquet {
+            let reason = format!(
+                "{} is an {} file, and only Parquet is supported",
+                file.file_path(),
+                file.file_format()
+            );
+            return Err(unsupported(table, reason));
+        }
+        if file.key_metadata().is_some() {
+            return Err(unsupported(table, format!("{} is encrypted", file.file_path())));
+        }
+    }
+    Ok(())
+}
+
+/// Checks options of rewrite_data_files against the table.
+///
+/// # Errors
+/// [`PlanError::Option`] for strategies and filters that are not built, and for an unknown output spec.
+pub fn check_settings(table: &LoadedTable, settings: &Compaction) -> Result<(), PlanError> {
+    let refuse = |option, reason| {
+        let table = table.id.to_string();
+        Err(PlanError::Option {
+            table,
+            option,
+            reason,
+        })
+    };
+    if settings.strategy != Strategy::BinPack {
+        return refuse(
+            "strategy",
+            "only binpack is supported; leave sort_order out".to_owned(),
+        );
+    }
+    if settings.filter.is_some() {
+        return refuse(
+            "where",
+            "filters are not supported; leave it out to consider every file".to_owned(),
+        );
+    }
+    match settings.output_spec_id {
+        Some(id) if table.metadata.partition_spec_by_id(id).is_none() => {
+            refuse("output-spec-id", format!("the table has no partition spec {id}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unsupported(table: &LoadedTable, reason: String) -> PlanError {
+    PlanError::Unsupported {
+        table: table.id.to_string(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests;
