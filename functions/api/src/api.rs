@@ -1,0 +1,115 @@
+//! What the routes work on: the ports, and the use cases built from them.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+
+use snowpack_domain::{DatabaseName, Job};
+use snowpack_service::ports::{Clock, Ids, JobQueue, JobStore, Tables};
+use snowpack_service::{Failure, SubmitRefusal, SubmitRequest, Submitter, TableCache};
+
+/// The ports the API needs.
+#[derive(Debug)]
+pub struct Ports<S, Q, T, C, I> {
+    /// Where jobs and the table cache are kept.
+    pub store: Arc<S>,
+    /// Where accepted jobs wait.
+    pub queue: Arc<Q>,
+    /// The catalog.
+    pub tables: T,
+    /// The clock.
+    pub clock: C,
+    /// Where job ids come from.
+    pub ids: I,
+}
+
+/// The API's use cases over one set of ports. Built once, shared by all requests.
+#[derive(Debug)]
+pub struct Api<S, Q, T, C, I> {
+    store: Arc<S>,
+    cache: Arc<TableCache<S, T, C>>,
+    submitter: Submitter<S, Q, T, C, I>,
+    clock: C,
+    allowlist: BTreeSet<DatabaseName>,
+}
+
+impl<S, Q, T, C, I> Api<S, Q, T, C, I>
+where
+    S: JobStore,
+    Q: JobQueue,
+    T: Tables,
+    C: Clock + Clone,
+    I: Ids,
+{
+    /// An API over these ports. `databases` are those Snowpack maintains by itself; empty: all.
+    pub fn new(ports: Ports<S, Q, T, C, I>, databases: impl IntoIterator<Item = DatabaseName>) -> Self {
+        let Ports {
+            store,
+            queue,
+            tables,
+            clock,
+            ids,
+        } = ports;
+        let cache = Arc::new(TableCache::new(Arc::clone(&store), tables, clock.clone()));
+        Self {
+            submitter: Submitter::new(Arc::clone(&store), queue, Arc::clone(&cache), clock.clone(), ids),
+            store,
+            cache,
+            clock,
+            allowlist: databases.into_iter().collect(),
+        }
+    }
+}
+
+/// An [`Api`] with its five port types under one name, so that routes are generic over one parameter.
+pub(crate) trait Backend: Send + Sync + 'static {
+    type Store: JobStore;
+    type Tables: Tables;
+    type Clock: Clock;
+
+    fn store(&self) -> &Self::Store;
+    fn cache(&self) -> &TableCache<Self::Store, Self::Tables, Self::Clock>;
+    fn clock(&self) -> &Self::Clock;
+    /// Whether the deployment maintains this database by itself.
+    fn allows(&self, database: &DatabaseName) -> bool;
+    fn submit(
+        &self,
+        request: SubmitRequest,
+    ) -> impl Future<Output = Result<Result<Job, SubmitRefusal>, Failure>> + Send;
+}
+
+impl<S, Q, T, C, I> Backend for Api<S, Q, T, C, I>
+where
+    S: JobStore,
+    Q: JobQueue,
+    T: Tables,
+    C: Clock,
+    I: Ids,
+{
+    type Store = S;
+    type Tables = T;
+    type Clock = C;
+
+    fn store(&self) -> &S {
+        &self.store
+    }
+
+    fn cache(&self) -> &TableCache<S, T, C> {
+        &self.cache
+    }
+
+    fn clock(&self) -> &C {
+        &self.clock
+    }
+
+    fn allows(&self, database: &DatabaseName) -> bool {
+        self.allowlist.is_empty() || self.allowlist.contains(database)
+    }
+
+    fn submit(
+        &self,
+        request: SubmitRequest,
+    ) -> impl Future<Output = Result<Result<Job, SubmitRefusal>, Failure>> + Send {
+        self.submitter.submit(request)
+    }
+}

@@ -1,0 +1,129 @@
+//! Around every request: its id, its log line, error answers, and panics.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use http::{HeaderValue, Method, header};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::problem::Problem;
+
+/// The header that repeats a request's id.
+const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// A request's id in answers and logs. Whoever embeds the router may put one into a request's extensions,
+/// as the Lambda function does with API Gateway's; other requests get a fresh one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// An id from outside; `None` unless it is 1 to 128 visible ASCII characters.
+    pub fn new(id: &str) -> Option<Self> {
+        let well_formed = (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+        well_formed.then(|| Self(id.to_owned()))
+    }
+
+    fn fresh() -> Self {
+        Self(Uuid::new_v4().to_string())
+    }
+}
+
+/// Runs a request and finishes its answer.
+pub(crate) async fn frame(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let RequestId(id) = request
+        .extensions()
+        .get()
+        .cloned()
+        .unwrap_or_else(RequestId::fresh);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let span = tracing::info_span!("request", request_id = %id);
+    let answer = AssertUnwindSafe(next.run(request).instrument(span))
+        .catch_unwind()
+        .await;
+    let answer = answer.unwrap_or_else(|panic| Problem::internal(describe(panic.as_ref())).into_response());
+    let mut answer = render(answer, &method, &id);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        answer.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    tracing::info!(
+        event = "http_request",
+        request_id = id,
+        %method,
+        path,
+        status = answer.status().as_u16(),
+        elapsed_seconds = started.elapsed().as_secs_f64(),
+    );
+    answer
+}
+
+/// Fills in the body of an error answer; other answers stay as they are.
+fn render(mut answer: Response, method: &Method, id: &str) -> Response {
+    let Some(problem) = answer.extensions_mut().remove::<Problem>() else {
+        return answer;
+    };
+    if let Some(cause) = problem.cause() {
+        tracing::error!(event = "request_failed", request_id = id, cause);
+    }
+    let mut rendered = problem.render(id);
+    if method == Method::HEAD {
+        let length = axum::body::HttpBody::size_hint(rendered.body()).lower();
+        rendered
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        *rendered.body_mut() = Body::empty();
+    }
+    rendered
+}
+
+fn describe(panic: &(dyn Any + Send)) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panic: {}", message.unwrap_or("of unknown cause"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_from_outside_are_checked() {
+        assert!(RequestId::new("JKJaXmPLvHcESHA=").is_some());
+        for bad in ["", "a b", "a\nb", "é", &"x".repeat(129)] {
+            assert_eq!(RequestId::new(bad), None, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_internal_error_without_its_cause() {
+        async fn broken() -> Response {
+            panic!("secret")
+        }
+        let router: axum::Router = axum::Router::new()
+            .route("/", axum::routing::get(broken))
+            .layer(axum::middleware::from_fn(frame));
+        let request = http::Request::get("/")
+            .extension(RequestId::new("r-1").unwrap())
+            .body(Body::empty())
+            .unwrap();
+        let answer = tower::ServiceExt::oneshot(router, request).await.unwrap();
+        assert_eq!(answer.status(), 500);
+        assert_eq!(answer.headers()[REQUEST_ID_HEADER], "r-1");
+        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(
+            text.contains(r#""request_id":"r-1""#) && text.contains("internal") && !text.contains("secret"),
+            "{text}"
+        );
+    }
+}
