@@ -1,0 +1,290 @@
+//! Rewrites one file group: reads its files, drops deleted rows, writes what is left into new files.
+//!
+//! Nothing is committed here. Every file created is noted in the caller's [`WrittenFiles`] first, so that the
+//! caller can remove what it does not commit.
+
+use std::num::NonZero;
+use std::sync::Arc;
+
+use iceberg::io::FileIO;
+use iceberg::spec::{
+    DEFAULT_SCHEMA_NAME_MAPPING, DataFile, NameMapping, PartitionSpecRef, SchemaRef, TableMetadata,
+};
+use snowpack_catalog::LoadedTable;
+use snowpack_domain::{Compaction, OptionError};
+use snowpack_plan::FileGroup;
+use snowpack_service::ports::Supervisor;
+
+use super::output::{Output, RoutedOutput};
+use crate::deletes::{DELETE_BUDGET_BYTES, GroupDeletes};
+use crate::error::EngineError;
+use crate::file_error::FileError;
+use crate::points;
+use crate::read::{Chunks, PrefetchLimits, ScanContext, ScanTask, table_arrow_schema};
+use crate::watch::watched;
+use crate::write::{FileWriterFactory, Splitter, WriteProperties, WrittenFiles};
+
+/// Sum of the sizes of files read at the same time, beyond one. A reader holds a row group in memory.
+const PREFETCH_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Sizes of new data files, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct FileSizes {
+    /// Aimed at.
+    target: u64,
+    /// Not to be passed.
+    max: u64,
+}
+
+/// What the groups of one action have in common.
+pub(crate) struct RewriteContext {
+    io: FileIO,
+    table: Arc<TableMetadata>,
+    schema: SchemaRef,
+    output_spec: PartitionSpecRef,
+    name_mapping: Option<NameMapping>,
+    write: WriteProperties,
+    sizes: FileSizes,
+    cores: usize,
+    delete_budget_bytes: u64,
+}
+
+impl RewriteContext {
+    /// Reads what the table says about reading and writing its files.
+    ///
+    /// # Errors
+    /// A property cannot be used, or the table has no such spec; nothing was written yet.
+    pub(crate) fn new(
+        table: &LoadedTable,
+        settings: &Compaction,
+        output_spec_id: i32,
+    ) -> Result<Self, OptionError> {
+        let sizes = FileSizes {
+            target: settings.target_file_bytes,
+            max: settings.max_file_bytes,
+        };
+        Self::of(
+            Arc::clone(&table.metadata),
+            table.io.clone(),
+            output_spec_id,
+            sizes,
+        )
+    }
+
+    fn of(
+        table: Arc<TableMetadata>,
+        io: FileIO,
+        output_spec_id: i32,
+        sizes: FileSizes,
+    ) -> Result<Self, OptionError> {
+        let refuse = |option: &str, reason: String| OptionError {
+            option: option.to_owned(),
+            reason,
+        };
+        let output_spec = table.partition_spec_by_id(output_spec_id).ok_or_else(|| {
+            refuse(
+                "output-spec-id",
+                format!("the table has no partition spec {output_spec_id}"),
+            )
+        })?;
+        let name_mapping = match table.properties().get(DEFAULT_SCHEMA_NAME_MAPPING) {
+            None => None,
+            Some(json) => serde_json::from_str(json)
+                .map_err(|e| refuse(DEFAULT_SCHEMA_NAME_MAPPING, format!("it is no name mapping: {e}")))?,
+        };
+        Ok(Self {
+            io,
+            schema: Arc::clone(table.current_schema()),
+            output_spec: Arc::clone(output_spec),
+            name_mapping,
+            write: WriteProperties::of(&table)?.with_row_groups_up_to(sizes.max),
+            sizes,
+            cores: std::thread::available_parallelism().map_or(1, NonZero::get),
+            delete_budget_bytes: DELETE_BUDGET_BYTES,
+            table,
+        })
+    }
+}
+
+/// A group's new files and what became of its rows.
+#[derive(Debug)]
+pub(crate) struct RewrittenGroup {
+    /// The new data files; none when all rows were deleted.
+    pub(crate) files: Vec<DataFile>,
+    /// Rows read.
+    pub(crate) rows_in: u64,
+    /// Rows written.
+    pub(crate) rows_out: u64,
+    /// Rows that deletes removed.
+    pub(crate) rows_deleted: u64,
+    /// Bytes of the data files read.
+    pub(crate) bytes_in: u64,
+    /// Bytes of the data files written.
+    pub(crate) bytes_out: u64,
+}
+
+/// Rewrites a group.
+///
+/// # Errors
+/// A file cannot be read or written (named), a value does not fit the current schema, the deletes do not fit
+/// their memory, or the supervisor says stop. Files created until then are in `written`.
+pub(crate) async fn rewrite_group<S: Supervisor>(
+    context: &RewriteContext,
+    group: &FileGroup,
+    written: &WrittenFiles,
+    supervisor: &S,
+) -> Result<RewrittenGroup, EngineError> {
+    let run = Run::start(context, group, written, supervisor).await?;
+    let (files, rows_in) = if group.repartition {
+        run.into_partitions().await?
+    } else {
+        run.into_one_partition().await?
+    };
+    let rows_out = files.iter().map(DataFile::record_count).sum();
+    Ok(RewrittenGroup {
+        rows_in,
+        rows_out,
+        rows_deleted: rows_in.saturating_sub(rows_out),
+        bytes_in: group
+            .files
+            .iter()
+            .map(|file| file.data.file.file_size_in_bytes())
+            .sum(),
+        bytes_out: files.iter().map(DataFile::file_size_in_bytes).sum(),
+        files,
+    })
+}
+
+/// A group being rewritten.
+struct Run<'a, S> {
+    context: &'a RewriteContext,
+    group: &'a FileGroup,
+    written: &'a WrittenFiles,
+    supervisor: &'a S,
+    scan: Arc<ScanContext>,
+    factory: Arc<FileWriterFactory>,
+}
+
+impl<'a, S: Supervisor> Run<'a, S> {
+    async fn start(
+        context: &'a RewriteContext,
+        group: &'a FileGroup,
+        written: &'a WrittenFiles,
+        supervisor: &'a S,
+    ) -> Result<Self, EngineError> {
+        let factory = FileWriterFactory::new(
+            context.io.clone(),
+            Arc::clone(&context.schema),
+            Arc::clone(&context.output_spec),
+            context.write.clone(),
+            group.index,
+            context.cores,
+        )?;
+        let budget = context.delete_budget_bytes;
+        let deletes =
+            GroupDeletes::load(&context.io, &context.table, &group.files, budget, supervisor).await?;
+        let arrow_schema = table_arrow_schema(&context.schema).map_err(|reason| OptionError {
+            option: "schema".to_owned(),
+            reason,
+        })?;
+        let scan = ScanContext {
+            io: context.io.clone(),
+            table: Arc::clone(&context.table),
+            schema: Arc::clone(&context.schema),
+            arrow_schema,
+            name_mapping: context.name_mapping.clone(),
+            deletes,
+        };
+        Ok(Self {
+            context,
+            group,
+            written,
+            supervisor,
+            scan: Arc::new(scan),
+            factory: Arc::new(factory),
+        })
+    }
+
+    fn chunks(&self) -> Chunks {
+        let files = self.group.files.iter().cloned().enumerate();
+        let tasks = files.map(|(index, file)| ScanTask { index, file });
+        let limits = PrefetchLimits {
+            readers: self.context.cores + 1,
+            bytes: PREFETCH_BYTES,
+        };
+        Chunks::new(Arc::clone(&self.scan), tasks, limits)
+    }
+
+    /// All rows belong to the group's partition: as many files as planned, of about the same size.
+    async fn into_one_partition(self) -> Result<(Vec<DataFile>, u64), EngineError> {
+        let total = self
+            .group
+            .files
+            .iter()
+            .map(|file| file.data.file.file_size_in_bytes())
+            .sum();
+        let mut splitter = Splitter::new(total, self.group.output_files);
+        let limit = self.context.sizes.max;
+        let mut output = Output::new(Arc::clone(&self.factory), self.group.partition.clone(), limit);
+        let mut chunks = self.chunks();
+        let mut rows_in = 0;
+        while let Some(chunk) = watched(self.supervisor, chunks.next()).await?? {
+            self.mid_read(rows_in);
+            rows_in += chunk.rows_scanned;
+            let weight = self.row_bytes(chunk.file) * chunk.rows_scanned as f64;
+            let mut start = 0;
+            for cut in splitter.cuts(weight, chunk.batch.num_rows()) {
+                let part = chunk.batch.slice(start, cut - start);
+                watched(self.supervisor, output.write(&part, self.written)).await??;
+                watched(self.supervisor, output.roll()).await??;
+                start = cut;
+            }
+            let rest = chunk.batch.slice(start, chunk.batch.num_rows() - start);
+            watched(self.supervisor, output.write(&rest, self.written)).await??;
+        }
+        Ok((watched(self.supervisor, output.finish()).await??, rows_in))
+    }
+
+    /// Rows go to the partitions of the output spec, in as many passes over the input as that takes.
+    async fn into_partitions(self) -> Result<(Vec<DataFile>, u64), EngineError> {
+        // `SizeBasedFileRewritePlanner.writeMaxFileSize`: between target and maximum, so that the last file of a
+        // partition is not a sliver.
+        let limit = self.context.sizes.target / 2 + self.context.sizes.max / 2;
+        let factory = Arc::clone(&self.factory);
+        let mut output = RoutedOutput::new(factory, &self.context.output_spec, &self.context.schema, limit)
+            .map_err(|reason| OptionError {
+            option: "output-spec-id".to_owned(),
+            reason,
+        })?;
+        let mut rows_in = 0;
+        loop {
+            let mut chunks = self.chunks();
+            let mut rows_read = 0;
+            while let Some(chunk) = watched(self.supervisor, chunks.next()).await?? {
+                self.mid_read(rows_in + rows_read);
+                rows_read += chunk.rows_scanned;
+                let path = self.group.files[chunk.file].data.file.file_path();
+                let routed = output
+                    .route(&chunk.batch)
+                    .map_err(|e| FileError::schema(path, e))?;
+                watched(self.supervisor, output.write(routed, self.written)).await??;
+            }
+            rows_in = rows_read;
+            if !watched(self.supervisor, output.end_pass()).await?? {
+                return Ok((output.into_files(), rows_in));
+            }
+        }
+    }
+
+    /// What one row of an input file weighs, in bytes.
+    fn row_bytes(&self, file: usize) -> f64 {
+        let file = &self.group.files[file].data.file;
+        file.file_size_in_bytes() as f64 / file.record_count().max(1) as f64
+    }
+
+    fn mid_read(&self, rows_before: u64) {
+        if rows_before > 0 {
+            self.supervisor.reached(points::MID_READ);
+        }
+    }
+}
