@@ -117,7 +117,7 @@ class Table:
     def rewound(self) -> Iterator[None]:
         """Puts the table back as it was when the block ends: files are immutable, so hard links keep them."""
         folder, location = self.folder(), self.metadata_location()
-        saved = folder.with_name(f"{folder.name}.saved")
+        saved = folder.with_name(f"{folder.name}.{uuid.uuid4()}")
         shutil.copytree(folder, saved, copy_function=os.link)
         try:
             yield
