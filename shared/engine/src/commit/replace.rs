@@ -1,0 +1,262 @@
+//! A replace snapshot on `main`: rewritten data files take the place of the files they were made from.
+//!
+//! Follows Java's `BaseRewriteFiles` on `MergingSnapshotProducer`, with two differences. A conflict drops the
+//! file groups it concerns and commits the rest. And the lowest data sequence number, below which delete
+//! files are dropped, counts the new files too: they keep an old number, and an equality delete committed
+//! meanwhile still applies to them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use iceberg::spec::{DataFile, FormatVersion, ManifestFile, PartitionSpecRef, Snapshot, TableMetadata};
+use snowpack_catalog::LoadedTable;
+use snowpack_domain::Timestamp;
+use snowpack_plan::LiveFile;
+use uuid::Uuid;
+
+use super::conflicts::{Conflict, Facts, NewDeletes};
+use super::dangling::Sequence;
+use super::manifests::{ManifestCache, SnapshotManifests, has_live_files, read_manifest_list, with_live_files};
+use super::scope::Reach;
+use super::snapshot::Assembly;
+use super::{Proposal, Proposed};
+use crate::error::EngineError;
+use crate::file_error::FileError;
+
+/// A rewritten file group, ready to be committed.
+#[derive(Clone, Debug)]
+pub(crate) struct Replacement {
+    /// Its position in the plan.
+    pub(crate) group: usize,
+    /// The data files read.
+    pub(crate) replaced: Vec<Arc<LiveFile>>,
+    /// The data files written instead.
+    pub(crate) added: Vec<DataFile>,
+    /// Rows that deletes removed on the way.
+    pub(crate) rows_deleted: u64,
+}
+
+impl Replacement {
+    /// Rows of the files read, by their manifests.
+    pub(crate) fn rows_in(&self) -> u64 {
+        self.replaced.iter().map(|file| file.file.record_count()).sum()
+    }
+
+    /// Rows of the files written.
+    pub(crate) fn rows_out(&self) -> u64 {
+        self.added.iter().map(DataFile::record_count).sum()
+    }
+
+    /// Checks that no row was lost or invented.
+    ///
+    /// # Errors
+    /// [`EngineError::RowCount`].
+    pub(crate) fn check_rows(&self, table: &str) -> Result<(), EngineError> {
+        let (rows_in, rows_out) = (self.rows_in(), self.rows_out());
+        if rows_in.checked_sub(self.rows_deleted) == Some(rows_out) {
+            return Ok(());
+        }
+        Err(EngineError::RowCount {
+            table: table.to_owned(),
+            what: format!("file group {}", self.group),
+            rows_in,
+            rows_deleted: self.rows_deleted,
+            rows_out,
+        })
+    }
+}
+
+/// What all commits of one rewrite have in common.
+#[derive(Debug)]
+pub(crate) struct RewriteBase {
+    /// The table's identity; a table created anew under its name is another one.
+    pub(crate) uuid: Uuid,
+    /// The snapshot planned from.
+    pub(crate) snapshot_id: i64,
+    /// Its sequence number.
+    pub(crate) sequence_number: i64,
+    /// New files carry that number, so that newer equality deletes still apply to them.
+    pub(crate) keep_sequence_number: bool,
+    /// The spec of new files.
+    pub(crate) output_spec: PartitionSpecRef,
+    /// Remove every dangling delete file, not only those the rewrite touched.
+    pub(crate) remove_dangling: bool,
+    /// What the summary says besides its counters.
+    pub(crate) summary: BTreeMap<String, String>,
+    /// Manifests read so far.
+    pub(crate) cache: ManifestCache,
+}
+
+/// One commit of a rewrite.
+pub(crate) struct Replace<'a, N> {
+    /// What is common to all commits.
+    pub(crate) rewrite: &'a RewriteBase,
+    /// The groups to commit together.
+    pub(crate) groups: &'a [Replacement],
+    /// The time now.
+    pub(crate) now: N,
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replaced {
+    /// Groups committed.
+    pub(crate) committed: Vec<usize>,
+    /// Groups that conflict with other writers' commits, and how. Their files are to be discarded.
+    pub(crate) dropped: Vec<(usize, Conflict)>,
+    /// Delete files removed.
+    pub(crate) delete_files_removed: u64,
+}
+
+/// A live delete file of the newest snapshot.
+#[derive(Debug)]
+pub(super) struct LiveDelete {
+    pub(super) key: DeleteKey,
+    pub(super) reach: Reach,
+    pub(super) sequence: Sequence,
+}
+
+/// What tells delete files apart: deletion vectors share Puffin files.
+pub(super) type DeleteKey = (String, Option<i64>);
+
+/// The key of a delete file.
+pub(super) fn delete_key(file: &DataFile) -> DeleteKey {
+    (file.file_path().to_owned(), file.content_offset())
+}
+
+impl<N: Fn() -> Timestamp + Send + Sync> Proposal for Replace<'_, N> {
+    type Outcome = Replaced;
+
+    async fn propose(
+        &self,
+        base: &LoadedTable,
+        written: &mut Vec<String>,
+    ) -> Result<Proposed<Replaced>, EngineError> {
+        if base.metadata.uuid() != self.rewrite.uuid {
+            return Err(EngineError::TableReplaced(base.id.to_string()));
+        }
+        let Some(head) = base.metadata.current_snapshot() else {
+            return Ok(Proposed::Nothing(self.all_dropped()));
+        };
+        let mut manifests = read_manifest_list(&base.io, &base.metadata, head).await?;
+        self.rewrite.cache.fill_in_counts(&base.io, &mut manifests).await?;
+        let manifests = SnapshotManifests::split(manifests);
+        let deletes = self.live_deletes(base, &manifests.deletes).await?;
+        let facts = self.facts(base, head, &manifests.data, &deletes).await?;
+        let (groups, dropped) = self.judge(&facts);
+        let mut outcome = Replaced {
+            committed: groups.iter().map(|group| group.group).collect(),
+            dropped,
+            delete_files_removed: 0,
+        };
+        if groups.is_empty() {
+            return Ok(Proposed::Nothing(outcome));
+        }
+        let assembly = Assembly::new(self.rewrite, base, head, &groups, written);
+        let assembled = assembly.build(manifests, &deletes, (self.now)()).await?;
+        outcome.delete_files_removed = assembled.delete_files_removed;
+        Ok(Proposed::Change {
+            change: assembled.change,
+            mark: assembled.mark,
+            outcome,
+        })
+    }
+}
+
+impl<N> Replace<'_, N> {
+    fn all_dropped(&self) -> Replaced {
+        Replaced {
+            dropped: self.groups.iter().map(|group| (group.group, Conflict::HistoryChanged)).collect(),
+            ..Replaced::default()
+        }
+    }
+
+    fn judge(&self, facts: &Facts) -> (Vec<&Replacement>, Vec<(usize, Conflict)>) {
+        let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+        for group in self.groups {
+            match facts.judge(group.replaced.iter().map(AsRef::as_ref)) {
+                Ok(()) => kept.push(group),
+                Err(conflict) => dropped.push((group.group, conflict)),
+            }
+        }
+        (kept, dropped)
+    }
+
+    async fn live_deletes(
+        &self,
+        base: &LoadedTable,
+        manifests: &[ManifestFile],
+    ) -> Result<Vec<LiveDelete>, FileError> {
+        let mut deletes = Vec::new();
+        let mut stream = std::pin::pin!(self.rewrite.cache.stream(&base.io, with_live_files(manifests)));
+        while let Some((file, manifest)) = stream.try_next().await? {
+            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+                deletes.push(LiveDelete {
+                    key: delete_key(entry.data_file()),
+                    reach: Reach::of(entry.data_file(), file.partition_spec_id, &base.metadata),
+                    sequence: Sequence {
+                        data: entry.sequence_number().unwrap_or(0),
+                        file: entry.file_sequence_number,
+                    },
+                });
+            }
+        }
+        Ok(deletes)
+    }
+
+    async fn facts(
+        &self,
+        base: &LoadedTable,
+        head: &Snapshot,
+        data: &[ManifestFile],
+        deletes: &[LiveDelete],
+    ) -> Result<Facts, FileError> {
+        let mut new_deletes = NewDeletes::default();
+        for delete in deletes.iter().filter(|delete| delete.sequence.data > self.rewrite.sequence_number) {
+            new_deletes.add(delete.reach.clone(), !self.rewrite.keep_sequence_number);
+        }
+        let replaced: Vec<_> = self.groups.iter().flat_map(|group| &group.replaced).collect();
+        let paths: HashSet<_> = replaced.iter().map(|file| file.file.file_path()).collect();
+        let specs: HashSet<_> = replaced.iter().map(|file| file.spec_id).collect();
+        let newest = replaced.iter().map(|file| file.sequence_number).max().unwrap_or(0);
+        let candidates = data.iter().filter(|manifest| may_hold(manifest, &specs, newest)).cloned().collect();
+        let mut live = HashSet::new();
+        let mut stream = std::pin::pin!(self.rewrite.cache.stream(&base.io, candidates));
+        while let Some((_, manifest)) = stream.try_next().await? {
+            let entries = manifest.entries().iter().filter(|entry| entry.is_alive());
+            let found = entries.map(|entry| entry.file_path()).filter(|path| paths.contains(path));
+            live.extend(found.map(str::to_owned));
+        }
+        Ok(Facts {
+            history_intact: descends(&base.metadata, head, self.rewrite.snapshot_id),
+            live,
+            new_deletes,
+        })
+    }
+}
+
+/// Whether a data manifest may list live files of these specs with a data sequence number up to `newest`.
+pub(super) fn may_hold(manifest: &ManifestFile, specs: &HashSet<i32>, newest: i64) -> bool {
+    has_live_files(manifest)
+        && specs.contains(&manifest.partition_spec_id)
+        && manifest.min_sequence_number <= newest
+}
+
+/// Whether `ancestor` is `head` or one of its ancestors. Always so in v1 tables: they have no deletes that a
+/// roll-back could bring back to life, and live files are compared by path.
+fn descends(metadata: &TableMetadata, head: &Snapshot, ancestor: i64) -> bool {
+    if metadata.format_version() == FormatVersion::V1 {
+        return true;
+    }
+    let mut next = Some(head.snapshot_id());
+    // A chain cannot be longer than the list of snapshots; damaged metadata could hold a cycle.
+    for _ in 0..metadata.snapshots().len() {
+        match next {
+            Some(id) if id == ancestor => return true,
+            Some(id) => next = metadata.snapshot_by_id(id).and_then(|found| found.parent_snapshot_id()),
+            None => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,219 @@
+//! Writes the manifests and the manifest list of one commit attempt, and remembers every path before it is
+//! created, so that a lost attempt leaves nothing behind.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use iceberg::io::FileIO;
+use iceberg::spec::{
+    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestEntry, ManifestFile, ManifestListWriter,
+    ManifestStatus, ManifestWriter, ManifestWriterBuilder, PartitionSpec, SchemaRef, Snapshot, TableMetadata,
+};
+use snowpack_catalog::LoadedTable;
+use uuid::Uuid;
+
+use crate::file_error::FileError;
+
+/// Entries in one new manifest (`SnapshotProducer.MIN_FILE_GROUP_SIZE`): about the default target size.
+const ENTRIES_PER_MANIFEST: usize = 10_000;
+
+/// Writes for one attempt.
+#[derive(Debug)]
+pub(crate) struct Workshop<'a> {
+    io: &'a FileIO,
+    metadata: &'a TableMetadata,
+    folder: String,
+    attempt: Uuid,
+    manifests: usize,
+    /// The snapshot being made.
+    pub(crate) snapshot_id: i64,
+    written: &'a mut Vec<String>,
+}
+
+/// A manifest without the files that were taken out of it.
+#[derive(Debug)]
+pub(crate) struct Filtered {
+    /// The new manifest.
+    pub(crate) manifest: ManifestFile,
+    /// The files taken out.
+    pub(crate) removed: Vec<DataFile>,
+}
+
+impl<'a> Workshop<'a> {
+    /// Starts an attempt on top of `base`; paths go to `written`.
+    pub(crate) fn new(base: &'a LoadedTable, written: &'a mut Vec<String>) -> Self {
+        Self {
+            io: &base.io,
+            metadata: &base.metadata,
+            folder: metadata_folder(&base.metadata),
+            attempt: Uuid::new_v4(),
+            manifests: 0,
+            snapshot_id: new_snapshot_id(&base.metadata),
+            written,
+        }
+    }
+
+    /// Writes manifests of new data files. They get data sequence number `sequence_number`, or inherit the
+    /// commit's when it is `None`.
+    pub(crate) async fn add(
+        &mut self,
+        files: &[DataFile],
+        spec: &PartitionSpec,
+        sequence_number: Option<i64>,
+    ) -> Result<Vec<ManifestFile>, FileError> {
+        let mut manifests = Vec::new();
+        for chunk in files.chunks(ENTRIES_PER_MANIFEST) {
+            let schema = Arc::clone(self.metadata.current_schema());
+            let (path, mut writer) = self.writer(ManifestContentType::Data, schema, spec.clone())?;
+            for file in chunk {
+                // A negative number makes the writer leave it to be inherited.
+                let added = writer.add_file(file.clone(), sequence_number.unwrap_or(-1));
+                added.map_err(|source| FileError::write(&path, source))?;
+            }
+            manifests.push(finish(&path, writer).await?);
+        }
+        Ok(manifests)
+    }
+
+    /// Rewrites a manifest: files for which `doomed` holds become DELETED entries of this snapshot, the
+    /// other live ones EXISTING with the numbers they have. Entries deleted before are dropped, as Java does.
+    pub(crate) async fn filter(
+        &mut self,
+        content: ManifestContentType,
+        manifest: &Manifest,
+        doomed: impl Fn(&DataFile) -> bool,
+    ) -> Result<Filtered, FileError> {
+        // The manifest's own schema and spec: columns the spec needs may be gone from the table's.
+        let meta = manifest.metadata();
+        let (path, mut writer) = self.writer(content, Arc::clone(meta.schema()), meta.partition_spec().clone())?;
+        let mut removed = Vec::new();
+        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+            let outcome = if doomed(entry.data_file()) {
+                removed.push(entry.data_file().clone());
+                delete_entry(&mut writer, entry)
+            } else {
+                keep_entry(&mut writer, entry)
+            };
+            outcome.map_err(|source| FileError::write(&path, source))?;
+        }
+        let manifest = finish(&path, writer).await?;
+        Ok(Filtered { manifest, removed })
+    }
+
+    /// Merges manifests of one spec into one (`ManifestMergeManager.createManifest`): of DELETED entries
+    /// only this snapshot's stay, entries this snapshot added stay ADDED, all others become EXISTING.
+    pub(crate) async fn merge(
+        &mut self,
+        content: ManifestContentType,
+        schema: SchemaRef,
+        spec: &PartitionSpec,
+        manifests: &[Arc<Manifest>],
+    ) -> Result<ManifestFile, FileError> {
+        let (path, mut writer) = self.writer(content, schema, spec.clone())?;
+        for entry in manifests.iter().flat_map(|manifest| manifest.entries()) {
+            let ours = entry.snapshot_id() == Some(self.snapshot_id);
+            let outcome = match entry.status() {
+                ManifestStatus::Deleted if !ours => Ok(()),
+                ManifestStatus::Deleted => delete_entry(&mut writer, entry),
+                ManifestStatus::Added if ours => {
+                    writer.add_file(entry.data_file().clone(), entry.sequence_number().unwrap_or(-1))
+                }
+                _ => keep_entry(&mut writer, entry),
+            };
+            outcome.map_err(|source| FileError::write(&path, source))?;
+        }
+        finish(&path, writer).await
+    }
+
+    /// Writes the manifest list and returns its path.
+    pub(crate) async fn list(
+        &mut self,
+        manifests: Vec<ManifestFile>,
+        parent: &Snapshot,
+    ) -> Result<String, FileError> {
+        let path = format!("{}/snap-{}-1-{}.avro", self.folder, self.snapshot_id, self.attempt);
+        self.written.push(path.clone());
+        let failed = |source| FileError::write(&path, source);
+        let output = self.io.new_output(&path).map_err(failed)?;
+        let file = output.writer().await.map_err(failed)?;
+        let parent = Some(parent.snapshot_id());
+        let mut writer = match self.metadata.format_version() {
+            FormatVersion::V1 => ManifestListWriter::v1(file, self.snapshot_id, parent),
+            FormatVersion::V2 => {
+                ManifestListWriter::v2(file, self.snapshot_id, parent, self.metadata.next_sequence_number())
+            }
+            FormatVersion::V3 => return Err(FileError::unsupported(&path, "tables of format version 3")),
+        };
+        writer.add_manifests(manifests.into_iter()).map_err(failed)?;
+        writer.close().await.map_err(failed)?;
+        Ok(path)
+    }
+
+    /// Takes back manifests of this attempt that another one of it replaced; returns their paths.
+    pub(crate) fn forget(&mut self, paths: &HashSet<&str>) -> Vec<String> {
+        let (gone, left) = std::mem::take(self.written)
+            .into_iter()
+            .partition(|path| paths.contains(path.as_str()));
+        *self.written = left;
+        gone
+    }
+
+    fn writer(
+        &mut self,
+        content: ManifestContentType,
+        schema: SchemaRef,
+        spec: PartitionSpec,
+    ) -> Result<(String, ManifestWriter), FileError> {
+        let path = format!("{}/{}-m{}.avro", self.folder, self.attempt, self.manifests);
+        self.manifests += 1;
+        self.written.push(path.clone());
+        let output = self.io.new_output(&path).map_err(|source| FileError::write(&path, source))?;
+        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec);
+        let writer = match (self.metadata.format_version(), content) {
+            (FormatVersion::V1, _) => builder.build_v1(),
+            (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
+            (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+            (FormatVersion::V3, _) => return Err(FileError::unsupported(&path, "tables of format version 3")),
+        };
+        Ok((path, writer))
+    }
+}
+
+async fn finish(path: &str, writer: ManifestWriter) -> Result<ManifestFile, FileError> {
+    writer.write_manifest_file().await.map_err(|source| FileError::write(path, source))
+}
+
+fn keep_entry(writer: &mut ManifestWriter, entry: &ManifestEntry) -> iceberg::Result<()> {
+    writer.add_existing_file(
+        entry.data_file().clone(),
+        entry.snapshot_id().unwrap_or_default(),
+        entry.sequence_number().unwrap_or_default(),
+        entry.file_sequence_number,
+    )
+}
+
+fn delete_entry(writer: &mut ManifestWriter, entry: &ManifestEntry) -> iceberg::Result<()> {
+    writer.add_delete_file(
+        entry.data_file().clone(),
+        entry.sequence_number().unwrap_or_default(),
+        entry.file_sequence_number,
+    )
+}
+
+/// Where metadata files go: `write.metadata.path`, else `metadata` under the table's location.
+fn metadata_folder(metadata: &TableMetadata) -> String {
+    match metadata.properties().get("write.metadata.path") {
+        Some(path) => path.trim_end_matches('/').to_owned(),
+        None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
+    }
+}
+
+/// A random positive id that no snapshot of the table has.
+fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
+    loop {
+        let id = rand::random::<i64>() & i64::MAX;
+        if id > 0 && metadata.snapshot_by_id(id).is_none() {
+            return id;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Why an action of the engine could not finish, and whether another attempt may help.
+
+use snowpack_catalog::CatalogError;
+use snowpack_domain::{Action, OptionError};
+use snowpack_plan::{ExpiryError, PlanError};
+use snowpack_service::ports::ActionStop;
+
+use crate::file_error::FileError;
+
+/// Why an action stopped. Every message names the table, file or option.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// The supervisor said stop: fence lost, out of time, or its store failed.
+    #[error("stopped by the supervisor")]
+    Stopped(ActionStop),
+    /// The catalog could not answer.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A file could not be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An option or a property standing in for one cannot be used.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The table could not be planned, or is not supported.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The expiry asked for is not possible.
+    #[error(transparent)]
+    Expiry(#[from] ExpiryError),
+    /// The action is not part of this version.
+    #[error("{0} is not available in this version of Snowpack; nothing was touched: submit the job without it")]
+    NotBuilt(Action),
+    /// The table was dropped and created anew while the action ran.
+    #[error("table {0} was dropped and created again while it was being maintained; submit the job again")]
+    TableReplaced(String),
+    /// Other writers kept winning.
+    #[error("table {table}: gave up after {attempts} commits lost to other writers; last: {last}")]
+    Contended {
+        /// The table.
+        table: String,
+        /// Compare-and-sets tried.
+        attempts: u32,
+        /// What the catalog said last.
+        last: String,
+    },
+    /// The catalog did not say whether it applied a commit, and reading back did not tell either.
+    #[error("table {table}: it is unknown whether a commit was applied ({cause}); no file was deleted")]
+    Unknown {
+        /// The table.
+        table: String,
+        /// What the catalog said.
+        cause: String,
+    },
+    /// A rewrite would lose or invent rows: a bug, or files that do not hold what their manifests say.
+    #[error(
+        "table {table}: {what} read {rows_in} rows, of which {rows_deleted} are deleted, but \
+         wrote {rows_out}; nothing of it was committed"
+    )]
+    RowCount {
+        /// The table.
+        table: String,
+        /// The file group, or the commit as a whole.
+        what: String,
+        /// Rows in the manifests of the files read.
+        rows_in: u64,
+        /// Rows that deletes removed.
+        rows_deleted: u64,
+        /// Rows in the manifests-to-be of the files written.
+        rows_out: u64,
+    },
+    /// A whole slice of the job went by without one commit.
+    #[error(
+        "table {0}: no file group was finished in the time given; lower \
+         rewrite_data_files.max-file-group-size-bytes, leave partial-progress.enabled on, or give more time"
+    )]
+    TooSlow(String),
+    /// A task of this process ended without an answer.
+    #[error("a task of the engine ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl From<ActionStop> for EngineError {
+    fn from(stop: ActionStop) -> Self {
+        Self::Stopped(stop)
+    }
+}
+
+impl EngineError {
+    /// Whether the cause may pass by itself.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Catalog(error) => error.is_transient(),
+            Self::File(error) => error.is_transient(),
+            Self::Plan(error) => error.is_transient(),
+            Self::Contended { .. } | Self::Unknown { .. } | Self::TooSlow(_) => true,
+            _ => false,
+        }
+    }
+
+    /// As the port reports it.
+    pub(crate) fn into_stop(self) -> ActionStop {
+        match self {
+            Self::Stopped(stop) => stop,
+            error => ActionStop::Failed {
+                retry: error.is_transient(),
+                cause: error.to_string(),
+            },
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! For tests: a catalog in memory that can lose races and answers, and a table whose files exist only as
+//! lists of rows, with a naive reader. What the reader says must not change by maintenance.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::future::BoxFuture;
+use iceberg::io::FileIO;
+use iceberg::spec::{MAIN_BRANCH, TableMetadata};
+use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
+use snowpack_domain::{Progress, TableId};
+use snowpack_service::ports::{ActionStop, Supervisor};
+
+mod table;
+
+pub(crate) use table::{FakeTable, Row};
+
+/// What happens at a compare-and-set.
+pub(crate) enum Fault {
+    /// Another writer does this first.
+    Meanwhile(Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>),
+    /// Applied, but the answer is lost.
+    AppliedUnknown,
+    /// Not applied, and the answer is lost.
+    LostUnknown,
+    /// Not applied: the catalog is not available.
+    Unavailable,
+}
+
+/// One table.
+pub(crate) struct FakeCatalog {
+    id: TableId,
+    stored: Mutex<(u64, Arc<TableMetadata>)>,
+    io: FileIO,
+    pub(crate) faults: Mutex<VecDeque<Fault>>,
+    /// Compare-and-sets asked for.
+    pub(crate) commits: AtomicU64,
+}
+
+impl FakeCatalog {
+    pub(crate) fn new(metadata: TableMetadata, io: FileIO) -> Self {
+        Self {
+            id: TableId::new("db", "t").unwrap(),
+            stored: Mutex::new((0, Arc::new(metadata))),
+            io,
+            faults: Mutex::default(),
+            commits: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &TableId {
+        &self.id
+    }
+
+    pub(crate) fn now(&self) -> LoadedTable {
+        let (version, metadata) = self.stored.lock().unwrap().clone();
+        LoadedTable::new(self.id.clone(), metadata, version.to_string(), self.io.clone())
+    }
+
+    pub(crate) fn will(&self, fault: Fault) {
+        self.faults.lock().unwrap().push_back(fault);
+    }
+
+    /// The compare-and-set itself.
+    pub(crate) fn swap(&self, base: &LoadedTable, change: TableChange) -> Result<(), CommitError> {
+        let mut stored = self.stored.lock().unwrap();
+        if base.metadata_location != stored.0.to_string() {
+            return Err(CommitError::Conflict("the metadata location changed".to_owned()));
+        }
+        for requirement in &change.requirements {
+            requirement.check(Some(&stored.1)).map_err(|error| CommitError::Conflict(error.to_string()))?;
+        }
+        let mut builder = TableMetadata::clone(&stored.1).into_builder(None);
+        for update in change.updates {
+            builder = update.apply(builder).unwrap();
+        }
+        *stored = (stored.0 + 1, Arc::new(builder.build().unwrap().metadata));
+        Ok(())
+    }
+}
+
+impl Catalog for FakeCatalog {
+    async fn load(&self, _: &TableId) -> Result<LoadedTable, CatalogError> {
+        Ok(self.now())
+    }
+
+    async fn commit(&self, base: &LoadedTable, change: TableChange) -> Result<LoadedTable, CommitError> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let fault = self.faults.lock().unwrap().pop_front();
+        match fault {
+            Some(Fault::Unavailable) => {
+                return Err(CommitError::Failed(CatalogError::Unavailable("busy".to_owned())));
+            }
+            Some(Fault::LostUnknown) => return Err(CommitError::Unknown("timed out".to_owned())),
+            Some(Fault::AppliedUnknown) => {
+                self.swap(base, change)?;
+                return Err(CommitError::Unknown("timed out".to_owned()));
+            }
+            Some(Fault::Meanwhile(work)) => work().await,
+            None => {}
+        }
+        self.swap(base, change)?;
+        Ok(self.now())
+    }
+
+    async fn databases(&self) -> Result<Vec<String>, CatalogError> {
+        Ok(vec!["db".to_owned()])
+    }
+
+    async fn tables(&self, _: &str) -> Result<Vec<TableId>, CatalogError> {
+        Ok(vec![self.id.clone()])
+    }
+}
+
+/// Allows everything, or revokes from the given checkpoint on.
+#[derive(Default)]
+pub(crate) struct FakeSupervisor {
+    pub(crate) revoke_at: Option<u64>,
+    pub(crate) checkpoints: AtomicU64,
+}
+
+impl Supervisor for FakeSupervisor {
+    async fn checkpoint(&self) -> Result<(), ActionStop> {
+        let seen = self.checkpoints.fetch_add(1, Ordering::SeqCst);
+        match self.revoke_at {
+            Some(limit) if seen >= limit => Err(ActionStop::Revoked),
+            _ => Ok(()),
+        }
+    }
+    fn poll(&self) -> Result<(), ActionStop> {
+        Ok(())
+    }
+    fn progress(&self, _: Progress) {}
+    fn seconds_left(&self) -> Option<f64> {
+        None
+    }
+}
+
+/// The head of `main`.
+pub(crate) fn head(metadata: &TableMetadata) -> i64 {
+    metadata.snapshot_for_ref(MAIN_BRANCH).unwrap().snapshot_id()
+}

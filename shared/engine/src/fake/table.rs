@@ -1,0 +1,286 @@
+//! A table whose files are lists of rows kept beside the metadata, written by "another engine" and read by
+//! the rules of the specification in their plainest form.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use iceberg::io::FileIO;
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, Literal, MAIN_BRANCH,
+    ManifestFile, ManifestListWriter, ManifestWriterBuilder, NestedField, Operation, PrimitiveType, Schema,
+    Snapshot, SnapshotReference, SnapshotRetention, SortOrder, Struct, Summary, TableMetadataBuilder,
+    Transform, Type, UnboundPartitionSpec,
+};
+use iceberg::{TableRequirement, TableUpdate};
+use snowpack_catalog::{LoadedTable, TableChange};
+use snowpack_plan::LiveFile;
+use uuid::Uuid;
+
+use super::FakeCatalog;
+use crate::commit::{ManifestCache, read_manifest_list};
+
+/// A row: its id, and the key that equality deletes look at.
+pub(crate) type Row = (i64, i64);
+
+/// The spec without partitions; equality deletes written under it apply to the whole table.
+pub(crate) const FLAT: i32 = 0;
+/// The spec partitioned by `part`.
+pub(crate) const BY_PART: i32 = 1;
+
+/// What the files hold.
+#[derive(Debug, Default)]
+struct Contents {
+    rows: HashMap<String, Vec<Row>>,
+    positions: HashMap<String, HashSet<(String, usize)>>,
+    keys: HashMap<String, HashSet<i64>>,
+}
+
+/// The table.
+#[derive(Clone)]
+pub(crate) struct FakeTable {
+    pub(crate) catalog: Arc<FakeCatalog>,
+    contents: Arc<Mutex<Contents>>,
+}
+
+impl FakeTable {
+    pub(crate) fn new(version: FormatVersion) -> Self {
+        Self::with_properties(version, HashMap::new())
+    }
+
+    pub(crate) fn with_properties(version: FormatVersion, properties: HashMap<String, String>) -> Self {
+        let fields = [("id", PrimitiveType::Long), ("part", PrimitiveType::Int)];
+        let fields = fields.into_iter().enumerate().map(|(index, (name, kind))| {
+            NestedField::required(index as i32 + 1, name, Type::Primitive(kind)).into()
+        });
+        let schema = Schema::builder().with_fields(fields).build().unwrap();
+        let by_part = UnboundPartitionSpec::builder()
+            .with_spec_id(BY_PART)
+            .add_partition_field(2, "part", Transform::Identity)
+            .unwrap()
+            .build();
+        let flat = UnboundPartitionSpec::builder().with_spec_id(FLAT).build();
+        let location = "memory:///t".to_owned();
+        let sort = SortOrder::unsorted_order();
+        let metadata = TableMetadataBuilder::new(schema, flat, sort, location, version, properties)
+            .unwrap()
+            .add_default_partition_spec(by_part)
+            .unwrap()
+            .build()
+            .unwrap()
+            .metadata;
+        Self {
+            catalog: Arc::new(FakeCatalog::new(metadata, FileIO::new_with_memory())),
+            contents: Arc::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> LoadedTable {
+        self.catalog.now()
+    }
+
+    fn new_file(&self, content: DataContentType, spec: i32, part: i32, records: usize) -> DataFileBuilder {
+        let partition = match spec {
+            BY_PART => Struct::from_iter([Some(Literal::int(part))]),
+            _ => Struct::empty(),
+        };
+        let mut file = DataFileBuilder::default();
+        file.content(content)
+            .file_path(format!("memory:///t/data/{}.parquet", Uuid::new_v4()))
+            .file_format(DataFileFormat::Parquet)
+            .partition_spec_id(spec)
+            .partition(partition)
+            .record_count(records as u64)
+            .file_size_in_bytes(100 + records as u64);
+        file
+    }
+
+    /// A data file with these rows, not yet committed.
+    pub(crate) fn data_file(&self, spec: i32, part: i32, rows: Vec<Row>) -> DataFile {
+        let file = self.new_file(DataContentType::Data, spec, part, rows.len()).build().unwrap();
+        self.contents.lock().unwrap().rows.insert(file.file_path().to_owned(), rows);
+        file
+    }
+
+    pub(crate) async fn append(&self, spec: i32, part: i32, rows: Vec<Row>) -> DataFile {
+        let file = self.data_file(spec, part, rows);
+        self.add(Operation::Append, spec, vec![file.clone()]).await;
+        file
+    }
+
+    /// Deletes positions of a data file; `scoped` says in the metadata that only this file is meant.
+    pub(crate) async fn delete_positions(&self, target: &LiveFile, positions: &[usize], scoped: bool) -> DataFile {
+        let path = target.file.file_path().to_owned();
+        let mut builder = self.new_file(DataContentType::PositionDeletes, target.spec_id, 0, positions.len());
+        builder.partition(target.file.partition().clone());
+        if scoped {
+            builder.referenced_data_file(Some(path.clone()));
+        }
+        let file = builder.build().unwrap();
+        let deleted = positions.iter().map(|position| (path.clone(), *position)).collect();
+        self.contents.lock().unwrap().positions.insert(file.file_path().to_owned(), deleted);
+        self.add(Operation::Delete, target.spec_id, vec![file.clone()]).await;
+        file
+    }
+
+    /// Deletes rows by key, in one partition or, under [`FLAT`], everywhere.
+    pub(crate) async fn delete_keys(&self, spec: i32, part: i32, keys: &[i64]) -> DataFile {
+        let mut builder = self.new_file(DataContentType::EqualityDeletes, spec, part, keys.len());
+        let file = builder.equality_ids(Some(vec![1])).build().unwrap();
+        let keys = keys.iter().copied().collect();
+        self.contents.lock().unwrap().keys.insert(file.file_path().to_owned(), keys);
+        self.add(Operation::Delete, spec, vec![file.clone()]).await;
+        file
+    }
+
+    async fn add(&self, operation: Operation, spec: i32, files: Vec<DataFile>) {
+        let base = self.now();
+        let id = rand::random::<i64>() & i64::MAX;
+        let is_data = files[0].content_type() == DataContentType::Data;
+        let path = format!("memory:///t/metadata/{}.avro", Uuid::new_v4());
+        let output = base.io.new_output(&path).unwrap();
+        let spec = base.metadata.partition_spec_by_id(spec).unwrap().as_ref().clone();
+        let builder =
+            ManifestWriterBuilder::new(output, Some(id), base.metadata.current_schema().clone(), spec);
+        let mut writer = match (base.metadata.format_version(), is_data) {
+            (FormatVersion::V1, _) => builder.build_v1(),
+            (_, true) => builder.build_v2_data(),
+            (_, false) => builder.build_v2_deletes(),
+        };
+        for file in &files {
+            writer.add_file(file.clone(), -1).unwrap();
+        }
+        let mut manifests = vec![writer.write_manifest_file().await.unwrap()];
+        manifests.extend(self.manifests(&base).await);
+        self.commit(&base, id, operation, manifests).await;
+    }
+
+    /// Goes back to an earlier snapshot, as `rollback_to_snapshot` does.
+    pub(crate) fn roll_back(&self, snapshot_id: i64) {
+        let reference = SnapshotReference::new(snapshot_id, SnapshotRetention::branch(None, None, None));
+        let change = TableChange {
+            requirements: Vec::new(),
+            updates: vec![TableUpdate::SetSnapshotRef {
+                ref_name: MAIN_BRANCH.to_owned(),
+                reference,
+            }],
+        };
+        self.catalog.swap(&self.now(), change).unwrap();
+    }
+
+    async fn manifests(&self, base: &LoadedTable) -> Vec<ManifestFile> {
+        match base.metadata.current_snapshot() {
+            Some(head) => read_manifest_list(&base.io, &base.metadata, head).await.unwrap(),
+            None => Vec::new(),
+        }
+    }
+
+    async fn commit(&self, base: &LoadedTable, id: i64, operation: Operation, manifests: Vec<ManifestFile>) {
+        let path = format!("memory:///t/metadata/snap-{id}.avro");
+        let file = base.io.new_output(&path).unwrap().writer().await.unwrap();
+        let (parent, sequence) = (base.metadata.current_snapshot_id(), base.metadata.next_sequence_number());
+        let mut writer = match base.metadata.format_version() {
+            FormatVersion::V1 => ManifestListWriter::v1(file, id, parent),
+            _ => ManifestListWriter::v2(file, id, parent, sequence),
+        };
+        writer.add_manifests(manifests.into_iter()).unwrap();
+        writer.close().await.unwrap();
+        let additional_properties = self.totals(base);
+        let snapshot = Snapshot::builder()
+            .with_snapshot_id(id)
+            .with_parent_snapshot_id(parent)
+            .with_sequence_number(sequence)
+            .with_timestamp_ms(base.metadata.last_updated_ms() + 1)
+            .with_manifest_list(path)
+            .with_schema_id(0)
+            .with_summary(Summary { operation, additional_properties })
+            .build();
+        let reference = SnapshotReference::new(id, SnapshotRetention::branch(None, None, None));
+        let change = TableChange {
+            requirements: vec![TableRequirement::UuidMatch { uuid: base.metadata.uuid() }],
+            updates: vec![
+                TableUpdate::AddSnapshot { snapshot },
+                TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference },
+            ],
+        };
+        self.catalog.swap(base, change).unwrap();
+    }
+
+    /// Some totals, so that those of a replace snapshot have something to start from.
+    fn totals(&self, _: &LoadedTable) -> HashMap<String, String> {
+        HashMap::from([("total-records".to_owned(), "1000000".to_owned())])
+    }
+
+    /// Live data and delete files of a snapshot.
+    pub(crate) async fn live(&self, snapshot: &Snapshot) -> (Vec<LiveFile>, Vec<LiveFile>) {
+        let table = self.now();
+        let (mut data, mut deletes) = (Vec::new(), Vec::new());
+        for file in read_manifest_list(&table.io, &table.metadata, snapshot).await.unwrap() {
+            let manifest = ManifestCache::none().load(&table.io, &file).await.unwrap();
+            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+                let live = LiveFile {
+                    file: entry.data_file().clone(),
+                    spec_id: file.partition_spec_id,
+                    snapshot_id: entry.snapshot_id().unwrap(),
+                    sequence_number: entry.sequence_number().unwrap(),
+                    file_sequence_number: entry.file_sequence_number,
+                };
+                let is_data = entry.content_type() == DataContentType::Data;
+                if is_data { &mut data } else { &mut deletes }.push(live);
+            }
+        }
+        (data, deletes)
+    }
+
+    /// Live files of the newest snapshot.
+    pub(crate) async fn live_now(&self) -> (Vec<LiveFile>, Vec<LiveFile>) {
+        match self.now().metadata.current_snapshot() {
+            Some(head) => self.live(head).await,
+            None => (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// The rows of one data file that no delete removes.
+    pub(crate) fn rows_of(&self, data: &LiveFile, deletes: &[LiveFile]) -> Vec<Row> {
+        let contents = self.contents.lock().unwrap();
+        let path = data.file.file_path();
+        let mut left = Vec::new();
+        for (position, row) in contents.rows[path].iter().enumerate() {
+            let deleted = deletes.iter().any(|delete| {
+                let same_scope =
+                    delete.spec_id == data.spec_id && delete.file.partition() == data.file.partition();
+                let name = delete.file.file_path();
+                if let Some(keys) = contents.keys.get(name) {
+                    let reaches = delete.spec_id == FLAT || same_scope;
+                    return reaches && delete.sequence_number > data.sequence_number && keys.contains(&row.1);
+                }
+                same_scope
+                    && delete.sequence_number >= data.sequence_number
+                    && contents.positions[name].contains(&(path.to_owned(), position))
+            });
+            if !deleted {
+                left.push(*row);
+            }
+        }
+        left
+    }
+
+    /// Every row of a snapshot, counted.
+    pub(crate) async fn read(&self, snapshot: &Snapshot) -> BTreeMap<Row, usize> {
+        let (data, deletes) = self.live(snapshot).await;
+        let mut rows = BTreeMap::new();
+        for file in &data {
+            for row in self.rows_of(file, &deletes) {
+                *rows.entry(row).or_default() += 1;
+            }
+        }
+        rows
+    }
+
+    /// Every row of the newest snapshot, counted.
+    pub(crate) async fn read_now(&self) -> BTreeMap<Row, usize> {
+        match self.now().metadata.current_snapshot() {
+            Some(head) => self.read(head).await,
+            None => BTreeMap::new(),
+        }
+    }
+}

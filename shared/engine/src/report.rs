@@ -1,0 +1,31 @@
+//! What a finished action tells its caller: a sentence for a person and numbers by name.
+
+use std::collections::BTreeMap;
+
+use snowpack_domain::Metric;
+
+/// The outcome of an action that finished.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Report {
+    /// The sentence.
+    pub(crate) message: String,
+    /// The numbers (engine.md, Metrics in results).
+    pub(crate) metrics: BTreeMap<String, Metric>,
+}
+
+impl Report {
+    /// A report with these counts.
+    pub(crate) fn new<'a>(message: String, counts: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+        let metrics = counts.into_iter().map(|(name, count)| (name.to_owned(), Metric::Count(count)));
+        Self {
+            message,
+            metrics: metrics.collect(),
+        }
+    }
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

@@ -1,0 +1,116 @@
+//! Counts what a rewrite did, and says it.
+
+use std::collections::BTreeMap;
+
+use snowpack_domain::Metric;
+use snowpack_plan::RewritePlan;
+
+use crate::commit::{Conflict, Replacement};
+use crate::report::{Report, counted};
+
+/// Files of groups that were dropped because other writers changed them, as a skip reason.
+const CONFLICT: &str = "conflict";
+
+/// What was committed so far, and what was not.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    files_in: u64,
+    files_out: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    rows_in: u64,
+    rows_out: u64,
+    rows_deleted: u64,
+    groups: u64,
+    groups_failed: u64,
+    /// Delete files removed by the commits.
+    pub(super) delete_files_removed: u64,
+    /// Commits applied.
+    pub(super) commits: u64,
+    /// Commits given up.
+    pub(super) commits_failed: u64,
+    /// Compare-and-sets lost.
+    pub(super) conflicts: u64,
+    skipped: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// Starts with what the plan left alone.
+    pub(super) fn of(plan: &RewritePlan) -> Self {
+        Self {
+            skipped: plan.skipped.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Counts a committed group.
+    pub(super) fn committed(&mut self, group: &Replacement) {
+        let bytes = |files: &mut dyn Iterator<Item = u64>| files.sum::<u64>();
+        self.files_in += group.replaced.len() as u64;
+        self.files_out += group.added.len() as u64;
+        self.bytes_in += bytes(&mut group.replaced.iter().map(|file| file.file.file_size_in_bytes()));
+        self.bytes_out += bytes(&mut group.added.iter().map(|file| file.file_size_in_bytes()));
+        self.rows_in += group.rows_in();
+        self.rows_out += group.rows_out();
+        self.rows_deleted += group.rows_deleted;
+        self.groups += 1;
+    }
+
+    /// Counts a group dropped for a conflict.
+    pub(super) fn dropped(&mut self, group: &Replacement, conflict: &Conflict) {
+        tracing::info!(event = "commit_conflict", group = group.group, %conflict, "a file group was dropped");
+        self.failed(group);
+    }
+
+    /// Counts a group whose commit was given up.
+    pub(super) fn failed(&mut self, group: &Replacement) {
+        self.groups_failed += 1;
+        *self.skipped.entry(CONFLICT).or_default() += group.replaced.len() as u64;
+    }
+
+    /// The result of a rewrite that ran.
+    pub(super) fn report(&self) -> Report {
+        let mut message = format!("Compacted {} files into {} files", self.files_in, self.files_out);
+        if self.groups_failed > 0 {
+            let left = counted(self.groups_failed, "file group");
+            message.push_str(&format!("; left {left} that other writers changed meanwhile"));
+        }
+        let mut report = Report::new(message, self.counts());
+        for (reason, count) in &self.skipped {
+            report.metrics.insert(format!("skipped.{reason}"), Metric::Count(*count));
+        }
+        report
+    }
+
+    /// The result when the plan was empty.
+    pub(super) fn nothing_to_do(&self, files_considered: u64) -> Report {
+        let reasons: Vec<_> =
+            self.skipped.iter().filter(|(_, count)| **count > 0).map(|(why, count)| format!("{why} {count}")).collect();
+        let message = match (files_considered, reasons.is_empty()) {
+            (0, _) => "Nothing to do: the table has no data files".to_owned(),
+            (files, true) => format!("Nothing to do: none of {} needs a rewrite", counted(files, "data file")),
+            (files, false) => {
+                let files = counted(files, "data file");
+                format!("Nothing to do: none of {files} needs a rewrite ({})", reasons.join(", "))
+            }
+        };
+        Report { message, ..self.report() }
+    }
+
+    fn counts(&self) -> [(&'static str, u64); 12] {
+        [
+            ("files_in", self.files_in),
+            ("files_out", self.files_out),
+            ("delete_files_removed", self.delete_files_removed),
+            ("bytes_in", self.bytes_in),
+            ("bytes_out", self.bytes_out),
+            ("rows_in", self.rows_in),
+            ("rows_out", self.rows_out),
+            ("rows_deleted", self.rows_deleted),
+            ("file_groups", self.groups),
+            ("file_groups_failed", self.groups_failed),
+            ("commits", self.commits),
+            ("conflicts", self.conflicts),
+        ]
+    }
+}
