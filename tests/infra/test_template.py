@@ -130,7 +130,7 @@ def test_the_worker_commits_tables_and_cannot_drop_them_or_change_settings():
     for statement in statements("WorkerRole"):
         if "dynamodb:PutItem" in statement["Action"]:
             keys = statement["Condition"]["ForAnyValue:StringLikeIfExists"]["dynamodb:LeadingKeys"]
-            assert keys == ["JOB#*", "TABLE#*"]
+            assert keys == ["JOB#*", "TABLE#*", "DAYS"]
     assert "dynamodb:BatchWriteItem" not in actions("WorkerRole", "dynamodb")
 
 
