@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use snowpack_aws::{AwsClients, S3StorageFactory};
-use snowpack_catalog::{AnyCatalog, CatalogConfig};
+use snowpack_aws::S3StorageFactory;
+use snowpack_catalog::{AnyCatalog, CatalogConfig, CatalogKind};
 use snowpack_domain::{Action, JobOptions, OptionValue, TableId};
 use snowpack_settings::Environment;
 
@@ -20,16 +20,19 @@ pub(crate) async fn open(args: &CatalogArgs) -> anyhow::Result<AnyCatalog> {
     let kind = args.kind.as_deref().ok_or_else(|| {
         UsageError("no catalog given: use --catalog sql, rest or glue, or set SNOWPACK_CATALOG".to_owned())
     })?;
-    let mut properties = HashMap::new();
+    let mut config = CatalogConfig::new(CatalogKind::parse(kind).map_err(|error| UsageError(error.to_string()))?);
+    config.uri.clone_from(&args.uri);
+    config.warehouse.clone_from(&args.warehouse);
+    if let Some(name) = &args.name {
+        config.name.clone_from(name);
+    }
     for property in &args.properties {
         let (key, value) = property.split_once('=').ok_or_else(|| {
             UsageError(format!("--catalog-property {property:?} is not of the form KEY=VALUE"))
         })?;
-        properties.insert(key.to_owned(), value.to_owned());
+        config.properties.insert(key.to_owned(), value.to_owned());
     }
-    let config = CatalogConfig::new(kind, args.uri.clone(), args.name.clone(), args.warehouse.clone(), properties)?;
-    let s3 = Arc::new(S3StorageFactory::new());
-    Ok(snowpack_catalog::open(&config, Some(s3)).await?)
+    Ok(snowpack_catalog::open(&config, Some(Arc::new(S3StorageFactory::default()))).await?)
 }
 
 /// Defaults of action options from the environment.

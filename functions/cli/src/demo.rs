@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
-use snowpack_catalog::{AnyCatalog, Catalog, LoadedTable, sql};
+use iceberg::TableCreation;
+use snowpack_catalog::{AnyCatalog, Catalog, create_sql_catalog};
 use snowpack_domain::TableId;
 use snowpack_service::SystemClock;
 use snowpack_service::ports::Clock as _;
@@ -79,11 +80,18 @@ fn catalog_args(folder: &Path) -> CatalogArgs {
 }
 
 async fn make_table(folder: &Path, args: &CatalogArgs) -> anyhow::Result<AnyCatalog> {
-    let table = create_table(folder).await?;
+    create_sql_catalog(&folder.join("catalog.db"))?;
     let catalog = open(args).await?;
+    let AnyCatalog::Sql(sql) = &catalog else { bail!("the demo's catalog is a SQL catalog") };
+    let creation = TableCreation::builder()
+        .name("orders".to_owned())
+        .location(format!("file://{}/warehouse/demo/orders", folder.display()))
+        .schema(lake::schema()?)
+        .partition_spec(lake::partitioning()?)
+        .build();
+    let table = sql.create_table(&TableId::parse(TABLE)?, creation).await?;
     let progress = Progress::new();
-    let loaded: LoadedTable = catalog.load(&table).await?;
-    lake::neglect(&catalog, loaded, |done, total| progress.set("writing snapshots", done, total)).await?;
+    lake::neglect(&catalog, table, |done, total| progress.set("writing snapshots", done, total)).await?;
     progress.clear();
     Ok(catalog)
 }

@@ -12,14 +12,15 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::Parser;
+use snowpack_telemetry::{Format, log_to_stderr};
 
 use crate::args::{Cli, Command};
 use crate::output::{Exit, report_error};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = snowpack_telemetry::init_terminal(cli.verbose) {
-        return report_error(&error);
+    if let Err(error) = log_to_stderr(&log_filter(cli.verbose), Format::Human) {
+        return report_error(&error.into());
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -29,6 +30,18 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => report_error(&error),
     }
+}
+
+/// `SNOWPACK_LOG` when set, else what `-v` asks for; quiet by default, as progress and results speak already.
+fn log_filter(verbose: u8) -> String {
+    std::env::var("SNOWPACK_LOG").unwrap_or_else(|_| {
+        let level = match verbose {
+            0 => "error",
+            1 => "info",
+            _ => "debug",
+        };
+        format!("warn,snowpack={level}")
+    })
 }
 
 async fn dispatch(command: Command) -> anyhow::Result<Exit> {

@@ -11,6 +11,7 @@ use snowpack_catalog::AnyCatalog;
 use snowpack_domain::{Action, ActionResult, dry_run_result};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_plan::CatalogTables;
+use snowpack_service::SystemClock;
 use snowpack_service::ports::{ActionStop, Engine, Provenance, Supervisor, Tables};
 use snowpack_wire::http::ResultBody;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,7 @@ async fn preview(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
 }
 
 async fn execute(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
-    let engine = MaintenanceEngine::new(Arc::new(catalog), deployment()?);
+    let engine = MaintenanceEngine::new(Arc::new(catalog), SystemClock, deployment()?);
     let supervisor = Arc::new(Direct { stop: stop_on_ctrl_c(), progress: Progress::new() });
     let provenance = Provenance { job: None, fence: 0 };
     let mut outcome = Outcome::default();

@@ -11,7 +11,8 @@ use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_plan::CatalogTables;
 use snowpack_service::ports::Clock as _;
-use snowpack_service::{Limits, Submitter, SystemClock, TableCache, TimeSortedIds, Worker, abandon_leases, recover, sync_tables};
+use snowpack_service::{Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, recover, sync_tables};
+use snowpack_settings::Environment;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long a message stays hidden while it is worked on; recovery covers jobs that take longer.
 const VISIBILITY_SECONDS: u32 = 900;
 
-type LocalWorker = Worker<SqliteStore, EmbeddedQueue<SystemClock>, MaintenanceEngine<AnyCatalog>, SystemClock>;
+type LocalWorker = Worker<SqliteStore, EmbeddedQueue<SystemClock>, MaintenanceEngine<AnyCatalog, SystemClock>, SystemClock>;
 
 /// `snowpack serve`.
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
@@ -71,7 +72,7 @@ impl Server {
         recover(&*store, &*queue, &clock).await?;
         let mut tasks = JoinSet::new();
         for number in 0..workers {
-            let engine = MaintenanceEngine::new(Arc::clone(&catalog), deployment()?);
+            let engine = MaintenanceEngine::new(Arc::clone(&catalog), clock, deployment()?);
             let name = format!("local-{}-{number}", std::process::id());
             let worker = Worker::new(Arc::clone(&store), Arc::clone(&queue), engine, clock, name, Limits::default());
             tasks.spawn(work(worker, Arc::clone(&queue), stop.clone()));
@@ -105,10 +106,15 @@ fn router(
     queue: &Arc<EmbeddedQueue<SystemClock>>,
     tables: CatalogTables<AnyCatalog>,
 ) -> anyhow::Result<axum::Router> {
-    let cache = Arc::new(TableCache::new(Arc::clone(store), tables, SystemClock));
-    let submitter = Submitter::new(Arc::clone(store), Arc::clone(queue), Arc::clone(&cache), SystemClock, TimeSortedIds::default());
-    let databases = snowpack_settings::databases(&snowpack_settings::Environment::new(std::env::vars_os()))?;
-    Ok(snowpack_api::router(snowpack_api::Api::new(Arc::clone(store), submitter, cache, SystemClock, databases)))
+    let ports = snowpack_api::Ports {
+        store: Arc::clone(store),
+        queue: Arc::clone(queue),
+        tables,
+        clock: SystemClock,
+        ids: TimeSortedIds::default(),
+    };
+    let databases = snowpack_settings::databases(&Environment::new(std::env::vars_os()))?;
+    Ok(snowpack_api::router(snowpack_api::Api::new(ports, databases)))
 }
 
 /// Takes messages until told to stop. A message whose handling failed stays in the queue.

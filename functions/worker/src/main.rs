@@ -13,14 +13,14 @@ use snowpack_settings::{Environment, FunctionSettings};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
-    snowpack_telemetry::init_json(environment.log_filter())?;
+    snowpack_telemetry::log_to_stdout(environment.log_filter())?;
     let settings = FunctionSettings::read(&environment)?;
     let clients = AwsClients::load().await;
     let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
     let queue = Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url));
     let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
     let catalog = snowpack_catalog::open(&settings.catalog.into(), Some(s3)).await.context("opening the catalog")?;
-    let engine = MaintenanceEngine::new(Arc::new(catalog), settings.deployment);
+    let engine = MaintenanceEngine::new(Arc::new(catalog), SystemClock, settings.deployment);
     let name = std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| "worker".to_owned());
     let worker = Arc::new(Worker::new(store, queue, engine, SystemClock, name, Limits::default()));
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| {
