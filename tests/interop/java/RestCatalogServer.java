@@ -40,8 +40,8 @@ import org.apache.iceberg.shaded.com.fasterxml.jackson.databind.PropertyNamingSt
  * that port as its first line. Table files are real files under WAREHOUSE.
  *
  * <p>{@code POST /faults} with {@code {"status": 503, "applied": false, "times": 2}} makes the next two table commits
- * answer 503: unapplied, as if refused, or applied, as if only the answer was lost. {@code GET /commits} counts the
- * commits that arrived, answered well or not.
+ * answer 503: unapplied, as if refused, or applied, as if only the answer was lost. It replaces what was planned
+ * before. {@code GET /commits} counts the commits that arrived, answered well or not.
  */
 public final class RestCatalogServer {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -147,6 +147,7 @@ public final class RestCatalogServer {
     var plan = JSON.readTree(request.body());
     Fault fault = new Fault(plan.get("status").asInt(), plan.get("applied").asBoolean());
     synchronized (faults) {
+      faults.clear();
       faults.addAll(Collections.nCopies(plan.get("times").asInt(), fault));
     }
     return null;

@@ -1,0 +1,168 @@
+"""Each kind of catalog snowpack opens: as Java made it, as PyIceberg made it, and over REST with commits that fail."""
+
+import datetime
+import decimal
+import uuid
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import StaticTable
+from pyiceberg.transforms import BucketTransform, IdentityTransform
+from pyiceberg.types import (
+    BinaryType, DecimalType, FixedType, ListType, LongType, NestedField, StringType, TimestamptzType, TimeType, UUIDType,
+)
+
+import check
+import snowpack
+import spark as spark_setup
+import tables
+from lake import Catalog, Table
+from plain import plain_rows
+from rest import RestServer
+
+
+def compacts(table: Table) -> snowpack.Outcome:
+    before = check.take(table)
+    outcome = snowpack.compact(table).completed()
+    assert outcome.message.startswith("Compacted "), outcome.message
+    check.same_rows(table, before)
+    check.same_refs(table, before)
+    check.sound(table)
+    return outcome
+
+
+def test_jdbc_catalog_of_the_first_schema(v0_catalog: Catalog):
+    compacts(tables.unpartitioned(v0_catalog, "first.small"))
+
+
+def test_nested_namespace(lake: Catalog):
+    lake.session.sql("create namespace if not exists lake.outer")
+    compacts(tables.unpartitioned(lake, "outer.inner.small"))
+
+
+def test_location_without_a_scheme(lake: Catalog, scratch: Path):
+    """Spark writes such a table with the bare path in some places and file: in others."""
+    lake.session.sql("create namespace if not exists lake.bare")
+    table = Table(lake, "bare.small")
+    table.sql(f"create table {{t}} (id bigint) using iceberg location '{scratch}/bare folder/small'")
+    for _ in range(3):
+        table.insert("select id from range(50)", 2)
+    compacts(table)
+
+
+def test_other_catalogs_in_the_same_file_are_left_alone(session, lake: Catalog, scratch: Path):
+    """A SQLite file may hold several catalogs, told apart by name."""
+    spark_setup.open_sqlite(session, "other", lake.database, f"file://{scratch}/other")
+    other = Catalog(session, "other", scratch / "other", lake.flags, lake.database)
+    hidden = tables.unpartitioned(other, "same.small")
+    before = check.footprint(hidden)
+    assert "same.small" in snowpack.compact(hidden).failed().said
+    compacts(tables.unpartitioned(lake, "same.small"))
+    assert check.footprint(hidden) == before
+
+
+# --- PyIceberg
+
+_PYTHON_SCHEMA = Schema(
+    NestedField(1, "id", LongType(), required=True),
+    NestedField(2, "name", StringType()),
+    NestedField(3, "price", DecimalType(20, 3)),
+    NestedField(4, "at", TimestamptzType()),
+    NestedField(5, "unique", UUIDType()),
+    NestedField(6, "raw", FixedType(4)),
+    NestedField(7, "blob", BinaryType()),
+    NestedField(8, "list", ListType(10, LongType(), element_required=False)),
+    NestedField(9, "clock", TimeType()),
+    identifier_field_ids=[1],
+)
+_PYTHON_SPEC = PartitionSpec(
+    PartitionField(1, 1000, BucketTransform(2), "id_bucket"), PartitionField(2, 1001, IdentityTransform(), "name"))
+
+
+def _python_rows(start: int) -> pa.Table:
+    instant = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    rows = [
+        {
+            "id": id, "name": None if id % 3 else "ä b", "price": decimal.Decimal(id) / 8,
+            "at": instant + datetime.timedelta(microseconds=id), "unique": uuid.UUID(int=id).bytes,
+            "raw": id.to_bytes(4), "blob": b"\0" * (id % 5), "list": [id, None] if id % 2 else None,
+            "clock": datetime.time(23, 59, 59, id),
+        }
+        for id in range(start, start + 50)
+    ]
+    return pa.Table.from_pylist(rows, schema=_PYTHON_SCHEMA.as_arrow())
+
+
+@pytest.fixture(scope="module")
+def python_catalog(session, scratch: Path) -> Catalog:
+    home = scratch / "python"
+    home.mkdir()
+    database, warehouse = home / "catalog.db", home / "warehouse"
+    catalog = SqlCatalog("python", uri=f"sqlite:///{database}", warehouse=f"file://{warehouse}")
+    catalog.create_namespace("py")
+    table = catalog.create_table("py.every", _PYTHON_SCHEMA, partition_spec=_PYTHON_SPEC)
+    for start in range(0, 300, 50):
+        table.append(_python_rows(start))
+    table.delete("id < 20")
+    spark_setup.open_sqlite(session, "python", database, f"file://{warehouse}", schema="V1")
+    flags = ["--catalog", "sql", "--catalog-uri", f"sqlite:///{database}", "--catalog-name", "python"]
+    return Catalog(session, "python", warehouse, [*flags, "--warehouse", f"file://{warehouse}"], database)
+
+
+def test_catalog_and_table_made_by_pyiceberg(python_catalog: Catalog):
+    """Spark knows no type time, so here PyIceberg is the judge."""
+    table = Table(python_catalog, "py.every")
+
+    def by_pyiceberg():
+        rows = StaticTable.from_metadata(table.metadata_location()).scan().to_arrow()
+        return plain_rows(rows.column_names, rows.to_pylist())
+
+    before = by_pyiceberg()
+    outcome = snowpack.compact(table, min_input_files=2).completed()
+    assert outcome.message.startswith("Compacted "), outcome.message
+    assert by_pyiceberg() == before
+    check.sound(table)
+
+
+# --- REST
+
+def replaces(table: Table) -> int:
+    return sum(row.operation == "replace" for row in table.metadata_table("snapshots", "operation"))
+
+
+def test_rest_catalog(rest_catalog: Catalog):
+    table = tables.position_deletes_by_partition(rest_catalog, "rest.plain")
+    compacts(table)
+    snowpack.run(table, "expire_snapshots", options={"retain_last": 1}).completed()
+
+
+@pytest.mark.parametrize("status, applied", [(409, False), (503, False), (500, True), (502, True), (504, True)])
+def test_rest_commit_that_goes_wrong_once(rest_catalog: Catalog, rest_server: RestServer, status: int, applied: bool):
+    """A conflict is tried again; of a lost answer snowpack finds out whether the commit was applied. Either way the
+    work is done once."""
+    table = tables.unpartitioned(rest_catalog, f"rest.once_{status}")
+    rest_server.fail_commits(status, applied)
+    compacts(table)
+    assert replaces(table) == 1
+
+
+def test_rest_conflicts_again_and_again(rest_catalog: Catalog, rest_server: RestServer):
+    """Retries end as `commit.retry.num-retries` says, and the table is as it was."""
+    table = tables.unpartitioned(rest_catalog, "rest.conflicts", **{
+        "commit.retry.num-retries": "2", "commit.retry.min-wait-ms": "1", "commit.retry.max-wait-ms": "5"})
+    before, sent = check.footprint(table), rest_server.commits()
+    rest_server.fail_commits(409, times=100)
+    snowpack.compact(table, **{"partial_progress.enabled": "false"}).failed()
+    rest_server.fail_commits(409, times=0)
+    assert rest_server.commits() - sent == 3
+    assert check.footprint(table) == before
+
+
+def test_rest_catalog_that_is_not_there(rest_catalog: Catalog):
+    table = Table(Catalog(rest_catalog.session, "rest", rest_catalog.warehouse,
+                          ["--catalog", "rest", "--catalog-uri", "http://127.0.0.1:9"]), "rest.nowhere")
+    assert "127.0.0.1:9" in snowpack.compact(table).failed().said

@@ -1,0 +1,118 @@
+"""Broken files, unsupported tables and wrong arguments: a clear error, and a table as it was."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import check
+import snowpack
+import tables
+from lake import Catalog, Table, local_path
+
+
+@pytest.fixture(scope="module")
+def table(lake: Catalog) -> Table:
+    return tables.unpartitioned(lake, "faults.small")
+
+
+@contextlib.contextmanager
+def damaged(path: Path, keep: int | None) -> Iterator[None]:
+    """Cuts a file to `keep` bytes, or removes it, while the block runs."""
+    content = path.read_bytes()
+    path.unlink()
+    if keep is not None:
+        path.write_bytes(content[:keep])
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+
+
+def manifest(table: Table) -> Path:
+    return local_path(table.metadata_table("manifests", "path")[0].path)
+
+
+def manifest_list(table: Table) -> Path:
+    return local_path(table.java().currentSnapshot().manifestListLocation())
+
+
+BROKEN_FILES = {
+    "data": lambda table: table.data_files()[3],
+    "manifest": manifest,
+    "manifest_list": manifest_list,
+    "metadata": lambda table: local_path(table.metadata_location()),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_FILES)
+@pytest.mark.parametrize("keep", [None, 0, 100], ids=["missing", "empty", "truncated"])
+def test_a_broken_file_fails_the_run_and_is_named(table: Table, kind: str, keep: int | None):
+    path = BROKEN_FILES[kind](table)
+    location, files = check.footprint(table)
+    before = check.take(table)
+    with damaged(path, keep):
+        outcome = snowpack.compact(table).failed()
+    assert path.name in outcome.said
+    # Nothing committed, and what was written on the way removed again.
+    assert check.footprint(table) == (location, files)
+    check.same_rows(table, before)
+
+
+def test_expiry_of_a_table_with_a_missing_manifest_deletes_nothing(lake: Catalog):
+    """What an unreadable manifest refers to is unknown, so no file may be taken for unreferenced."""
+    table = tables.unpartitioned(lake, "faults.expire")
+    first = min(table.sql("select path from {t}.all_manifests").collect()).path
+    location, files = check.footprint(table)
+    options = {"older_than": 4_000_000_000_000, "retain_last": 1}
+    with damaged(local_path(first), None):
+        outcome = snowpack.run(table, "expire_snapshots", options=options).failed()
+    assert local_path(first).name in outcome.said
+    assert files.items() <= table.files().items()
+
+
+def test_format_version_3_is_refused(lake: Catalog):
+    table = tables.unpartitioned(lake, "faults.version_3", **{"format-version": "3"})
+    before = check.footprint(table)
+    for action in ("rewrite_data_files", "expire_snapshots"):
+        outcome = snowpack.run(table, action).failed()
+        assert "3" in outcome.said and "faults.version_3" in outcome.said
+    assert check.footprint(table) == before
+
+
+@pytest.mark.parametrize("format", ["orc", "avro"])
+def test_data_files_other_than_parquet_are_not_touched(lake: Catalog, format: str):
+    table = tables.unpartitioned(lake, f"faults.in_{format}", **{"write.format.default": format})
+    before = check.footprint(table)
+    assert format in snowpack.compact(table).said.lower()
+    assert check.footprint(table) == before
+
+
+@pytest.mark.parametrize("action", ["rewrite_position_delete_files", "rewrite_manifests", "remove_orphan_files"])
+def test_an_action_not_built_yet_is_refused_before_any_work(table: Table, action: str):
+    before = check.footprint(table)
+    assert action in snowpack.run(table, "rewrite_data_files", action).failed().said
+    assert check.footprint(table) == before
+
+
+@pytest.mark.parametrize("actions, options, named", [
+    (["compact"], {}, "compact"),
+    (["rewrite_data_files"], {"rewrite_data_files.target": 1}, "target"),
+    (["rewrite_data_files"], {"target-file-size-bytes": "many"}, "many"),
+    (["rewrite_data_files"], {"target-file-size-bytes": 0}, "target-file-size-bytes"),
+    (["rewrite_data_files"], {"min-file-size-bytes": 10, "max-file-size-bytes": 5}, "file-size-bytes"),
+    (["rewrite_data_files"], {"strategy": "sort"}, "sort"),
+    (["rewrite_data_files"], {"output-spec-id": 17}, "17"),
+    (["expire_snapshots"], {"retain_last": 0}, "retain_last"),
+    (["expire_snapshots"], {"snapshot_ids": "1,two"}, "snapshot_ids"),
+], ids=lambda value: None)
+def test_wrong_arguments_are_named_and_nothing_is_done(table: Table, actions: list[str], options: dict, named: str):
+    before = check.footprint(table)
+    assert named in snowpack.run(table, *actions, options=options).failed().said
+    assert check.footprint(table) == before
+
+
+@pytest.mark.parametrize("name", ["faults.absent", "nowhere.small", "faults", "faults.a b", "faults.../small"])
+def test_no_such_table(lake: Catalog, name: str):
+    assert name in snowpack.compact(Table(lake, name)).failed().said
