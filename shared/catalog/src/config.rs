@@ -47,7 +47,8 @@ impl CatalogKind {
 /// Named as in Iceberg's Java and Python libraries.
 /// - REST: `token`, `credential` (`id:secret` or `secret`), `oauth2-server-uri`, `scope`, `prefix`,
 ///   `header.NAME`.
-/// - Glue: `glue.endpoint`, `glue.region` or `client.region`, `glue.id` (the account of the catalog).
+/// - Glue: `glue.endpoint`, `glue.id` (the account of the catalog), and `glue.` or `client.` before `region`,
+///   `access-key-id`, `secret-access-key`, `session-token`.
 /// - `s3.*` and `client.*` go to the storage.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CatalogConfig {

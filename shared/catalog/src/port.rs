@@ -5,12 +5,13 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use iceberg::io::FileIO;
 use iceberg::spec::{SnapshotReference, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
 use snowpack_domain::TableId;
 
-use crate::metadata::{Document, Residue, listed_refs};
+use crate::metadata::{Document, written_form};
 
 /// A table as the catalog had it at one instant.
 #[derive(Clone)]
@@ -25,21 +26,21 @@ pub struct LoadedTable {
     pub io: FileIO,
     /// Its branches and tags.
     pub(crate) refs: Arc<BTreeMap<String, SnapshotReference>>,
-    /// What its metadata file says beyond what `metadata` can hold.
-    pub(crate) residue: Arc<Residue>,
+    /// The text of its metadata, which says more than `metadata` can hold. Empty where only a server writes it.
+    pub(crate) raw: Bytes,
 }
 
 impl LoadedTable {
     /// A table of a catalog outside this crate. Of a v1 table only `main` is known to its `refs`.
     pub fn new(id: TableId, metadata: Arc<TableMetadata>, metadata_location: String, io: FileIO) -> Self {
-        let refs = Arc::new(listed_refs(&metadata));
+        let (raw, refs) = written_form(&metadata);
         Self {
             id,
             metadata,
             metadata_location,
             io,
-            refs,
-            residue: Arc::default(),
+            refs: Arc::new(refs),
+            raw: raw.to_string().into(),
         }
     }
 
@@ -55,8 +56,14 @@ impl LoadedTable {
             metadata_location,
             io,
             refs: Arc::new(document.refs),
-            residue: Arc::new(document.residue),
+            raw: Bytes::new(),
         }
+    }
+
+    /// The same with the text its metadata was read from.
+    pub(crate) fn with_raw(mut self, raw: Bytes) -> Self {
+        self.raw = raw;
+        self
     }
 
     /// Its branches and tags by name, `main` included once the table has a snapshot.

@@ -5,6 +5,8 @@ mod client;
 mod failure;
 mod input;
 
+use std::fmt;
+
 use aws_sdk_glue::Client;
 use aws_sdk_glue::config::retry::RetryConfig;
 use aws_sdk_glue::types::Table;
@@ -18,7 +20,7 @@ use failure::{Failure, commit_error, read_error};
 use input::{METADATA_LOCATION, is_iceberg, table_input};
 
 /// AWS Glue.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GlueCatalog {
     client: Client,
     /// The account whose catalog it is; the caller's own when absent.
@@ -32,6 +34,13 @@ enum SwapError {
     Certain(CommitError),
     /// It may have been applied: the new metadata file must stay.
     Open(CommitError),
+}
+
+/// Leaves out what may hold credentials.
+impl fmt::Debug for GlueCatalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GlueCatalog").finish_non_exhaustive()
+    }
 }
 
 impl GlueCatalog {
@@ -114,10 +123,9 @@ impl Catalog for GlueCatalog {
     }
 
     async fn commit(&self, base: &LoadedTable, change: TableChange) -> Result<LoadedTable, CommitError> {
-        let Some(next) = metadata::apply(base, change)? else {
+        let Some(staged) = Staged::prepare(base, change).await? else {
             return Ok(base.clone());
         };
-        let staged = Staged::write(base, next).await?;
         match self.swap(base, &staged).await {
             Ok(()) => Ok(staged.committed().await),
             Err(SwapError::Open(error)) => Err(error),

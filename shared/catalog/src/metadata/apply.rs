@@ -1,43 +1,44 @@
 //! Applying a change to a loaded table in memory: requirements, then updates, by Java's rules.
 
-use std::collections::{BTreeMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use iceberg::TableRequirement;
+use serde_json::Value;
 
-use iceberg::spec::{MetadataLog, SnapshotReference, TableMetadata, TableMetadataBuildResult};
-use iceberg::{TableRequirement, TableUpdate};
-
+use super::draft::Draft;
+use super::read::{Document, parse};
 use crate::port::{CatalogError, CommitError, LoadedTable, TableChange};
 
-/// The metadata a change leads to.
-#[derive(Debug)]
+/// The metadata a change leads to: as a document to write, and read back from it.
 pub(crate) struct Next {
-    pub(crate) metadata: TableMetadata,
-    pub(crate) refs: BTreeMap<String, SnapshotReference>,
+    pub(super) raw: Value,
+    pub(super) document: Document,
 }
 
-/// Checks the requirements against `base` and applies the updates. `None` when they change nothing: such a
-/// commit writes nothing (`TableOperations.commit`).
+/// Checks the requirements against `base` and applies the updates at `now_ms`. `None` when they change
+/// nothing: such a commit writes nothing (`TableOperations.commit`).
 ///
 /// # Errors
 /// [`CommitError::Conflict`] for a requirement that does not hold, [`CatalogError::Rejected`] for an update
-/// that contradicts the table.
-pub(crate) fn apply(base: &LoadedTable, change: TableChange) -> Result<Option<Next>, CommitError> {
+/// that contradicts the table or that no maintenance needs.
+pub(crate) fn apply(
+    base: &LoadedTable,
+    change: TableChange,
+    now_ms: i64,
+) -> Result<Option<Next>, CommitError> {
     for requirement in &change.requirements {
         check(base, requirement).map_err(|reason| CommitError::Conflict(format!("{}: {reason}", base.id)))?;
     }
-    let refs = next_refs(&base.refs, &change.updates);
-    let refs_changed = refs != *base.refs;
-    // The builder asserts some of what it takes for granted; see `read`.
-    let built = catch_unwind(AssertUnwindSafe(|| build(base, change.updates)))
-        .unwrap_or_else(|_| Err("it contradicts the metadata".to_owned()));
-    let built = built.map_err(|reason| {
+    let reject = |reason: String| {
         CatalogError::Rejected(format!("the change cannot be applied to {}: {reason}", base.id))
-    })?;
-    let changed = !built.changes.is_empty() || refs_changed;
-    Ok(changed.then_some(Next {
-        metadata: built.metadata,
-        refs,
-    }))
+    };
+    let mut draft = Draft::new(base, now_ms).map_err(reject)?;
+    for update in change.updates {
+        draft.apply(update).map_err(reject)?;
+    }
+    let Some(raw) = draft.finish(base).map_err(reject)? else {
+        return Ok(None);
+    };
+    let document = parse(&base.id, "the new metadata", &raw).map_err(|error| reject(error.to_string()))?;
+    Ok(Some(Next { raw, document }))
 }
 
 fn check(base: &LoadedTable, requirement: &TableRequirement) -> Result<(), String> {
@@ -54,60 +55,4 @@ fn check(base: &LoadedTable, requirement: &TableRequirement) -> Result<(), Strin
     Err(format!(
         "{ref} is at snapshot {found:?}, expected {snapshot_id:?}"
     ))
-}
-
-fn build(base: &LoadedTable, updates: Vec<TableUpdate>) -> Result<TableMetadataBuildResult, String> {
-    let mut builder = base
-        .metadata
-        .as_ref()
-        .clone()
-        .into_builder(Some(base.metadata_location.clone()));
-    for update in updates {
-        // Java removes both with the snapshot (`TableMetadata.Builder.rewriteSnapshotsInternal`), the builder
-        // would leave them dangling.
-        if let TableUpdate::RemoveSnapshots { snapshot_ids } = &update {
-            for id in snapshot_ids {
-                builder = builder.remove_statistics(*id).remove_partition_statistics(*id);
-            }
-        }
-        builder = update
-            .apply(builder)
-            .map_err(|error| error.message().to_owned())?;
-    }
-    builder.build().map_err(|error| error.message().to_owned())
-}
-
-/// Branches and tags after the updates. A ref goes with its snapshot, as in Java.
-fn next_refs(
-    refs: &BTreeMap<String, SnapshotReference>,
-    updates: &[TableUpdate],
-) -> BTreeMap<String, SnapshotReference> {
-    let mut refs = refs.clone();
-    for update in updates {
-        match update {
-            TableUpdate::SetSnapshotRef { ref_name, reference } => {
-                refs.insert(ref_name.clone(), reference.clone());
-            }
-            TableUpdate::RemoveSnapshotRef { ref_name } => {
-                refs.remove(ref_name);
-            }
-            TableUpdate::RemoveSnapshots { snapshot_ids } => {
-                let removed: HashSet<_> = snapshot_ids.iter().collect();
-                refs.retain(|_, reference| !removed.contains(&reference.snapshot_id));
-            }
-            _ => {}
-        }
-    }
-    refs
-}
-
-/// Metadata files that `base` still listed and `next` does not (`CatalogUtil.deleteRemovedMetadataFiles`).
-pub(crate) fn dropped_files(base: &TableMetadata, next: &TableMetadata) -> Vec<String> {
-    let kept = |file: &MetadataLog| {
-        next.metadata_log()
-            .iter()
-            .any(|log| log.metadata_file == file.metadata_file)
-    };
-    let dropped = base.metadata_log().iter().filter(|file| !kept(file));
-    dropped.map(|file| file.metadata_file.clone()).collect()
 }

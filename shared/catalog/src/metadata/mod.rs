@@ -1,18 +1,16 @@
 //! Table metadata files: reading them, applying a change, writing the next one.
 //!
-//! A commit of a catalog that keeps only a pointer (SQL, Glue) is: [`apply`](apply::apply) in memory,
-//! [`Staged::write`] to a fresh file, the catalog's own compare-and-set, then [`Staged::committed`] or
+//! A commit of a catalog that keeps only a pointer (SQL, Glue) is: [`Staged::prepare`], which applies the change
+//! and writes a fresh file, the catalog's own compare-and-set, then [`Staged::committed`] or
 //! [`Staged::discard`]. A REST server does all of that itself.
 
 mod apply;
-mod fidelity;
+mod draft;
 mod location;
 mod read;
 mod write;
 
-pub(crate) use apply::apply;
-pub(crate) use fidelity::Residue;
-pub(crate) use read::{Document, listed_refs, load, parse};
+pub(crate) use read::{Document, load, parse, written_form};
 pub(crate) use write::{Staged, write_first};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use iceberg::ErrorKind;
 use iceberg::io::FileIO;
@@ -14,7 +15,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use snowpack_domain::TableId;
 
-use super::Residue;
 use crate::port::{CatalogError, LoadedTable};
 use crate::storage;
 
@@ -22,6 +22,8 @@ use crate::storage;
 const MAX_METADATA_BYTES: u64 = 1 << 30;
 /// First bytes of gzip, which is recognised by content: Java has named such files in two ways.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Longest reason passed on; `iceberg` prints whole schemas into some of its errors.
+const MAX_REASON_CHARS: usize = 500;
 /// Highest format version known.
 const MAX_FORMAT_VERSION: u64 = 3;
 /// Members the specification requires of every version; parsing alone would not say which is missing.
@@ -42,8 +44,8 @@ const REQUIRED_V2: [&str; 9] = [
 /// A parsed metadata document.
 pub(crate) struct Document {
     pub(crate) metadata: TableMetadata,
+    /// All branches and tags.
     pub(crate) refs: BTreeMap<String, SnapshotReference>,
-    pub(crate) residue: Residue,
 }
 
 /// Reads the metadata file of `table` at `location`.
@@ -55,18 +57,26 @@ pub(crate) async fn load(table: &TableId, location: &str, io: &FileIO) -> Result
         .read()
         .await
         .map_err(|error| read_error(table, location, &error))?;
-    let document = parse_bytes(&bytes).map_err(|reason| reason.into_error(table, location))?;
-    Ok(LoadedTable::from_document(
-        table.clone(),
-        location.to_owned(),
-        document,
-        io.clone(),
-    ))
+    let unusable = |reason: Unusable| reason.into_error(table, location);
+    let text = decompress(bytes).map_err(|error| unusable(Unusable::Bad(format!("bad gzip: {error}"))))?;
+    let raw = serde_json::from_slice(&text);
+    let raw = raw.map_err(|error| unusable(Unusable::Bad(format!("not JSON: {error}"))))?;
+    let document = parse(table, location, &raw)?;
+    Ok(LoadedTable::from_document(table.clone(), location.to_owned(), document, io.clone()).with_raw(text))
 }
 
-/// Parses a metadata document that came with an answer of a REST catalog.
+/// Parses a metadata document.
+///
+/// `iceberg` asserts some of what it takes for granted; a broken file must fail one job, not the process.
 pub(crate) fn parse(table: &TableId, location: &str, raw: &Value) -> Result<Document, CatalogError> {
-    parse_guarded(raw).map_err(|reason| reason.into_error(table, location))
+    catch_unwind(AssertUnwindSafe(|| parse_value(raw)))
+        .unwrap_or_else(|panic| {
+            Err(Unusable::Bad(format!(
+                "it contradicts itself: {}",
+                panic_text(&*panic)
+            )))
+        })
+        .map_err(|reason| reason.into_error(table, location))
 }
 
 fn read_error(table: &TableId, location: &str, error: &iceberg::Error) -> CatalogError {
@@ -93,7 +103,7 @@ impl Unusable {
             Self::Bad(reason) => CatalogError::BadMetadata {
                 table: table.to_string(),
                 location: location.to_owned(),
-                reason,
+                reason: reason.chars().take(MAX_REASON_CHARS).collect(),
             },
             Self::Unsupported(reason) => {
                 CatalogError::Unsupported(format!("table {table}, metadata {location}: {reason}"))
@@ -102,18 +112,12 @@ impl Unusable {
     }
 }
 
-fn parse_bytes(bytes: &[u8]) -> Result<Document, Unusable> {
-    let text = decompress(bytes).map_err(|error| Unusable::Bad(format!("bad gzip: {error}")))?;
-    let raw = serde_json::from_slice(text.as_deref().unwrap_or(bytes));
-    parse_guarded(&raw.map_err(|error| Unusable::Bad(format!("not JSON: {error}")))?)
-}
-
-fn decompress(bytes: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+fn decompress(bytes: Bytes) -> std::io::Result<Bytes> {
     if !bytes.starts_with(&GZIP_MAGIC) {
-        return Ok(None);
+        return Ok(bytes);
     }
     let mut text = Vec::new();
-    let read = GzDecoder::new(bytes)
+    let read = GzDecoder::new(&bytes[..])
         .take(MAX_METADATA_BYTES + 1)
         .read_to_end(&mut text)?;
     if read as u64 > MAX_METADATA_BYTES {
@@ -121,29 +125,14 @@ fn decompress(bytes: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
             "more than {MAX_METADATA_BYTES} bytes"
         )));
     }
-    Ok(Some(text))
-}
-
-/// `iceberg` asserts some of what it takes for granted; a broken file must fail one job, not the process.
-fn parse_guarded(raw: &Value) -> Result<Document, Unusable> {
-    catch_unwind(AssertUnwindSafe(|| parse_value(raw))).unwrap_or_else(|panic| {
-        Err(Unusable::Bad(format!(
-            "it contradicts itself: {}",
-            panic_text(&*panic)
-        )))
-    })
+    Ok(text.into())
 }
 
 fn parse_value(raw: &Value) -> Result<Document, Unusable> {
     check_members(raw)?;
     let metadata = TableMetadata::deserialize(raw).map_err(|error| describe(raw, &error.to_string()))?;
     let refs = read_refs(raw, &metadata)?;
-    let kept = serde_json::to_value(&metadata).map_err(|error| Unusable::Bad(error.to_string()))?;
-    Ok(Document {
-        residue: Residue::between(raw, &kept),
-        metadata,
-        refs,
-    })
+    Ok(Document { metadata, refs })
 }
 
 fn check_members(raw: &Value) -> Result<(), Unusable> {
@@ -175,8 +164,15 @@ fn check_members(raw: &Value) -> Result<(), Unusable> {
     }
 }
 
-/// Version 3 has types this version of `iceberg` does not know (variant, geometry, geography, unknown).
+/// Tells what this version of `iceberg` cannot read from what is broken: types of version 3 (variant, geometry,
+/// geography, unknown), and the void fields that version 1 keeps for a dropped partition field, once their
+/// column is dropped too.
 fn describe(raw: &Value, error: &str) -> Unusable {
+    if let Some(column) = dropped_partition_source(raw) {
+        return Unusable::Unsupported(format!(
+            "the default partition spec keeps a void field of the dropped column {column}, which is not supported"
+        ));
+    }
     if raw.get("format-version") == Some(&Value::from(MAX_FORMAT_VERSION)) {
         return Unusable::Unsupported(format!(
             "something in this version 3 table is not supported: {error}"
@@ -185,10 +181,42 @@ fn describe(raw: &Value, error: &str) -> Unusable {
     Unusable::Bad(error.to_owned())
 }
 
-/// The branches and tags that `metadata` itself knows, by way of its only listing of them: its JSON.
-pub(crate) fn listed_refs(metadata: &TableMetadata) -> BTreeMap<String, SnapshotReference> {
-    let document = serde_json::to_value(metadata).unwrap_or_default();
-    read_refs(&document, metadata).unwrap_or_default()
+/// The source of a field of the default partition spec that the current schema has no column for.
+fn dropped_partition_source(raw: &Value) -> Option<&Value> {
+    let by_id = |list: &str, member: &str, id: &str| {
+        let id = raw.get(id)?;
+        raw.get(list)?
+            .as_array()?
+            .iter()
+            .find(|element| element.get(member) == Some(id))
+    };
+    let schema = by_id("schemas", "schema-id", "current-schema-id")?;
+    let spec = by_id("partition-specs", "spec-id", "default-spec-id")?;
+    let fields = spec.get("fields")?.as_array()?;
+    let void = fields
+        .iter()
+        .filter(|field| field.get("transform").is_some_and(|name| name == "void"));
+    void.filter_map(|field| field.get("source-id"))
+        .find(|source| !has_field(schema, source))
+}
+
+/// Whether a schema has a field of this id at any depth.
+fn has_field(schema: &Value, id: &Value) -> bool {
+    match schema {
+        Value::Object(members) => {
+            let named = members.contains_key("name") && members.get("id") == Some(id);
+            named || members.values().any(|member| has_field(member, id))
+        }
+        Value::Array(elements) => elements.iter().any(|element| has_field(element, id)),
+        _ => false,
+    }
+}
+
+/// A table's metadata as JSON, and the branches and tags found there: `TableMetadata` lists them nowhere else.
+pub(crate) fn written_form(metadata: &TableMetadata) -> (Value, BTreeMap<String, SnapshotReference>) {
+    let raw = serde_json::to_value(metadata).unwrap_or_default();
+    let refs = read_refs(&raw, metadata).unwrap_or_default();
+    (raw, refs)
 }
 
 /// All branches and tags. `TableMetadata` keeps them to itself, and drops those of v1 tables.

@@ -1,21 +1,20 @@
 //! Writing the next metadata file of a table, and what follows a commit: old files or the new one go.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use iceberg::io::FileIO;
-use iceberg::spec::{SnapshotReference, TableMetadata};
-use serde_json::Value;
+use iceberg::spec::{MetadataLog, TableMetadata};
+use serde_json::{Value, json};
 use snowpack_domain::TableId;
 
-use super::apply::{Next, dropped_files};
-use super::fidelity::{Residue, complete};
+use super::apply::{Next, apply};
 use super::location::{Codec, next_location};
-use crate::port::{CatalogError, LoadedTable};
+use super::read::{parse, written_form};
+use crate::port::{CatalogError, CommitError, LoadedTable, TableChange};
 use crate::storage;
 
 /// New metadata in a file that no catalog points at yet.
@@ -27,19 +26,31 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// Writes `next`, which follows `base`, to a fresh file.
-    pub(crate) async fn write(base: &LoadedTable, next: Next) -> Result<Self, CatalogError> {
-        let dropped = if deletes_after_commit(&next.metadata) {
-            dropped_files(&base.metadata, &next.metadata)
+    /// Applies `change` to `base` and writes what comes of it to a fresh file; `None` when it changes nothing.
+    pub(crate) async fn prepare(
+        base: &LoadedTable,
+        change: TableChange,
+    ) -> Result<Option<Self>, CommitError> {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        match apply(base, change, now_ms)? {
+            Some(next) => Ok(Some(Self::write(base, next).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn write(base: &LoadedTable, next: Next) -> Result<Self, CatalogError> {
+        let dropped = if deletes_after_commit(&next.document.metadata) {
+            dropped_files(&base.metadata, &next.document.metadata)
         } else {
             Vec::new()
         };
-        let table = LoadedTable {
-            metadata: Arc::new(next.metadata),
-            refs: Arc::new(next.refs),
-            ..base.clone()
-        };
-        let table = write_file(table, Some(&base.metadata_location)).await?;
+        let raw = next.raw.to_string().into();
+        let location = String::new();
+        let table = LoadedTable::from_document(base.id.clone(), location, next.document, base.io.clone());
+        let table = write_file(table.with_raw(raw), Some(&base.metadata_location)).await?;
         Ok(Self { table, dropped })
     }
 
@@ -70,18 +81,35 @@ impl Staged {
 /// Writes the first metadata file of a new table.
 pub(crate) async fn write_first(
     id: TableId,
-    metadata: TableMetadata,
+    metadata: &TableMetadata,
     io: FileIO,
 ) -> Result<LoadedTable, CatalogError> {
-    let table = LoadedTable::new(id, Arc::new(metadata), String::new(), io);
-    write_file(table, None).await
+    let (mut raw, _) = written_form(metadata);
+    // Java always writes these, and older readers insist on them; `iceberg` leaves out what is empty.
+    let empty = [
+        ("current-snapshot-id", json!(-1)),
+        ("properties", json!({})),
+        ("refs", json!({})),
+        ("snapshots", json!([])),
+        ("statistics", json!([])),
+        ("partition-statistics", json!([])),
+        ("snapshot-log", json!([])),
+        ("metadata-log", json!([])),
+    ];
+    if let Value::Object(members) = &mut raw {
+        for (name, value) in empty {
+            members.entry(name).or_insert(value);
+        }
+    }
+    let document = parse(&id, "the new metadata", &raw)?;
+    let table = LoadedTable::from_document(id, String::new(), document, io);
+    write_file(table.with_raw(raw.to_string().into()), None).await
 }
 
 async fn write_file(mut table: LoadedTable, previous: Option<&str>) -> Result<LoadedTable, CatalogError> {
     let refuse = |reason: String| CatalogError::Rejected(format!("metadata of {}: {reason}", table.id));
     let codec = Codec::of(table.metadata.properties()).map_err(refuse)?;
-    let body = encode(&table.metadata, &table.refs, &table.residue, codec);
-    let body = body.map_err(|error| refuse(error.to_string()))?;
+    let body = encode(&table.raw, codec).map_err(|error| refuse(error.to_string()))?;
     table.metadata_location = next_location(&table.metadata, previous, codec);
     let written = match table.io.new_output(&table.metadata_location) {
         Ok(output) => output.write(body).await,
@@ -103,27 +131,13 @@ fn write_error(table: &LoadedTable, error: &iceberg::Error) -> CatalogError {
     }
 }
 
-/// The bytes of a metadata file.
-pub(super) fn encode(
-    metadata: &TableMetadata,
-    refs: &BTreeMap<String, SnapshotReference>,
-    residue: &Residue,
-    codec: Codec,
-) -> std::io::Result<Bytes> {
-    let mut document = serde_json::to_value(metadata)?;
-    residue.restore(&mut document);
-    if let Value::Object(members) = &mut document {
-        complete(members, metadata.format_version(), refs)?;
+fn encode(text: &Bytes, codec: Codec) -> std::io::Result<Bytes> {
+    if codec == Codec::Plain {
+        return Ok(text.clone());
     }
-    let text = serde_json::to_vec(&document)?;
-    match codec {
-        Codec::Plain => Ok(text.into()),
-        Codec::Gzip => {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            encoder.write_all(&text)?;
-            Ok(encoder.finish()?.into())
-        }
-    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text)?;
+    Ok(encoder.finish()?.into())
 }
 
 /// Java deletes when `write.metadata.delete-after-commit.enabled` is set; Snowpack also wants `gc.enabled`,
@@ -136,6 +150,17 @@ fn deletes_after_commit(metadata: &TableMetadata) -> bool {
             .is_some_and(|found| found.eq_ignore_ascii_case(value))
     };
     is("write.metadata.delete-after-commit.enabled", "true") && !is("gc.enabled", "false")
+}
+
+/// Metadata files that `base` still listed and `next` does not (`CatalogUtil.deleteRemovedMetadataFiles`).
+pub(super) fn dropped_files(base: &TableMetadata, next: &TableMetadata) -> Vec<String> {
+    let kept = |file: &MetadataLog| {
+        next.metadata_log()
+            .iter()
+            .any(|log| log.metadata_file == file.metadata_file)
+    };
+    let dropped = base.metadata_log().iter().filter(|file| !kept(file));
+    dropped.map(|file| file.metadata_file.clone()).collect()
 }
 
 async fn remove(table: &LoadedTable, file: &str) {

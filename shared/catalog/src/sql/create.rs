@@ -62,7 +62,7 @@ pub(super) async fn create_table(
     let built = TableMetadataBuilder::from_table_creation(creation).and_then(TableMetadataBuilder::build);
     let built = built
         .map_err(|error| CatalogError::Rejected(format!("cannot create {table}: {}", error.message())))?;
-    let created = write_first(table.clone(), built.metadata, io).await?;
+    let created = write_first(table.clone(), &built.metadata, io).await?;
     match database.insert(table, &created.metadata_location).await {
         Ok(()) => Ok(created),
         Err(error) => {

@@ -136,12 +136,12 @@ impl Database {
         }
     }
 
-    /// Adds a table; it must not exist.
+    /// Adds a table to a catalog of schema V1; it must not exist.
     pub(super) async fn insert(&self, table: &TableId, location: &str) -> Result<(), CatalogError> {
         let (table, location) = (table.clone(), location.to_owned());
         self.query(move |database, connection| {
-            let sql = "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location) \
-                       VALUES (?1, ?2, ?3, ?4)";
+            let sql = "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location, \
+                       iceberg_type) VALUES (?1, ?2, ?3, ?4, 'TABLE')";
             let row = params![database.name, table.database.as_str(), table.table.as_str(), location];
             connection.execute(sql, row).map(drop).map_err(|error| match error.sqlite_error_code() {
                 Some(ErrorCode::ConstraintViolation) => {

@@ -7,6 +7,8 @@
 mod create;
 mod database;
 
+use std::fmt;
+
 use iceberg::TableCreation;
 use iceberg::io::FileIO;
 use snowpack_domain::TableId;
@@ -18,10 +20,19 @@ pub use create::create_sql_catalog;
 use database::{Database, Entry, Swap, SwapError};
 
 /// A catalog in a SQLite file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SqlCatalog {
     database: Database,
     io: FileIO,
+}
+
+/// Leaves out what may hold credentials.
+impl fmt::Debug for SqlCatalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlCatalog")
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SqlCatalog {
@@ -59,10 +70,9 @@ impl Catalog for SqlCatalog {
     }
 
     async fn commit(&self, base: &LoadedTable, change: TableChange) -> Result<LoadedTable, CommitError> {
-        let Some(next) = metadata::apply(base, change)? else {
+        let Some(staged) = Staged::prepare(base, change).await? else {
             return Ok(base.clone());
         };
-        let staged = Staged::write(base, next).await?;
         let swap = Swap {
             table: base.id.clone(),
             from: base.metadata_location.clone(),

@@ -1,0 +1,9 @@
+//! One contract for every catalog adapter: SQL on a real file, REST and Glue against servers in this process
+//! that check and apply commits as the real ones do and fail on demand.
+
+mod glue;
+mod glue_server;
+mod rest;
+mod rest_server;
+mod sql;
+mod suite;
