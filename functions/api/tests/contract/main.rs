@@ -1,0 +1,11 @@
+//! The REST contract, row by row, over the router and over real HTTP on the loopback interface.
+
+mod faulty_store;
+mod jobs;
+mod openapi;
+mod operation;
+mod property;
+mod raw_http;
+mod submit;
+mod tables;
+mod world;
