@@ -1,1 +1,12 @@
-//! .
+//! Snowpack on AWS: the job store over DynamoDB, the queue over SQS, table files in S3.
+
+mod clients;
+mod dynamo;
+mod s3;
+mod service_error;
+mod sqs;
+
+pub use clients::AwsClients;
+pub use dynamo::{DynamoStore, table_definition};
+pub use s3::S3StorageFactory;
+pub use sqs::SqsQueue;

@@ -1,0 +1,14 @@
+//! Table files in S3, behind iceberg's storage traits.
+//!
+//! Rules: an object appears whole or not at all; errors name the file; a missing file, a file shorter than
+//! asked for and a denied one carry an `io::Error` that says so.
+
+mod delete;
+mod failure;
+mod location;
+mod read;
+mod settings;
+mod storage;
+mod write;
+
+pub use storage::S3StorageFactory;
