@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use iceberg::io::FileIO;
-use iceberg::spec::{MAIN_BRANCH, TableMetadata};
+use iceberg::spec::TableMetadata;
 use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 use snowpack_domain::{Progress, TableId};
 use snowpack_service::ports::{ActionStop, Supervisor};
 
 mod table;
 
-pub(crate) use table::{FakeTable, Row};
+pub(crate) use table::{BY_PART, FLAT, FakeTable, Row};
 
 /// What happens at a compare-and-set.
 pub(crate) enum Fault {
@@ -135,9 +135,4 @@ impl Supervisor for FakeSupervisor {
     fn seconds_left(&self) -> Option<f64> {
         None
     }
-}
-
-/// The head of `main`.
-pub(crate) fn head(metadata: &TableMetadata) -> i64 {
-    metadata.snapshot_for_ref(MAIN_BRANCH).unwrap().snapshot_id()
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use iceberg::spec::DataFile;
 use snowpack_catalog::normalize_location;
 use snowpack_plan::LiveFile;
 
@@ -32,38 +33,29 @@ impl std::fmt::Display for Conflict {
     }
 }
 
-/// Deletes committed after the snapshot planned from.
+/// Deletes committed after the snapshot planned from, by what they reach.
 #[derive(Debug, Default)]
 pub(crate) struct NewDeletes {
     files: HashSet<String>,
-    partitions: HashSet<ScopeKey>,
-    everything: bool,
+    positions: HashSet<ScopeKey>,
+    rows: HashSet<ScopeKey>,
+    all_rows: bool,
 }
 
 impl NewDeletes {
-    /// Adds a live delete file above the starting sequence number. `equality_deletes_count` is false when
-    /// the rewritten files keep that number: equality deletes then still apply to them.
-    pub(crate) fn add(&mut self, reach: Reach, equality_deletes_count: bool) {
+    /// Adds a live delete file above the starting sequence number.
+    pub(crate) fn add(&mut self, reach: Reach) {
         match reach {
-            Reach::File(path) => {
-                self.files.insert(path);
-            }
-            Reach::PartitionPositions(scope) => {
-                self.partitions.insert(scope);
-            }
-            Reach::PartitionRows(scope) if equality_deletes_count => {
-                self.partitions.insert(scope);
-            }
-            Reach::AllRows if equality_deletes_count => self.everything = true,
-            Reach::PartitionRows(_) | Reach::AllRows => {}
+            Reach::File(path) => drop(self.files.insert(path)),
+            Reach::PartitionPositions(scope) => drop(self.positions.insert(scope)),
+            Reach::PartitionRows(scope) => drop(self.rows.insert(scope)),
+            Reach::AllRows => self.all_rows = true,
         }
     }
 
-    fn touch(&self, file: &LiveFile) -> bool {
-        self.everything
+    fn name_positions_of(&self, file: &LiveFile, scope: &ScopeKey) -> bool {
+        self.positions.contains(scope)
             || self.files.contains(normalize_location(file.file.file_path()).as_ref())
-            || (!self.partitions.is_empty()
-                && self.partitions.contains(&ScopeKey::new(file.spec_id, file.file.partition())))
     }
 }
 
@@ -76,23 +68,47 @@ pub(crate) struct Facts {
     pub(crate) live: HashSet<String>,
     /// Deletes committed since.
     pub(crate) new_deletes: NewDeletes,
+    /// New files keep the starting sequence number, so that newer equality deletes reach them as they reach
+    /// the files replaced.
+    pub(crate) keep_sequence_number: bool,
+    /// The spec of the new files.
+    pub(crate) output_spec_id: i32,
 }
 
 impl Facts {
-    /// Whether a group that replaces `files` conflicts, and why.
-    pub(crate) fn judge<'a>(&self, files: impl IntoIterator<Item = &'a LiveFile>) -> Result<(), Conflict> {
+    /// Whether a group that replaces `replaced` by `added` conflicts, and why.
+    pub(crate) fn judge<'a>(
+        &self,
+        replaced: impl IntoIterator<Item = &'a LiveFile>,
+        added: &[DataFile],
+    ) -> Result<(), Conflict> {
         if !self.history_intact {
             return Err(Conflict::HistoryChanged);
         }
-        for file in files {
+        for file in replaced {
             let path = file.file.file_path();
             if !self.live.contains(path) {
                 return Err(Conflict::FileGone(path.to_owned()));
             }
-            if self.new_deletes.touch(file) {
+            let scope = ScopeKey::new(file.spec_id, file.file.partition());
+            if self.new_deletes.name_positions_of(file, &scope) || self.rows_lost(file, &scope, added) {
                 return Err(Conflict::NewDeletes(path.to_owned()));
             }
         }
         Ok(())
+    }
+
+    /// Whether a new equality delete reaches the old file but not its rows' new place, or the other way round.
+    /// Java does not look at the second way, nor at files that change their spec.
+    fn rows_lost(&self, file: &LiveFile, scope: &ScopeKey, added: &[DataFile]) -> bool {
+        let new = &self.new_deletes;
+        if !self.keep_sequence_number {
+            return new.all_rows || new.rows.contains(scope);
+        }
+        if file.spec_id == self.output_spec_id || new.rows.is_empty() {
+            return false;
+        }
+        let mut places = added.iter().map(|file| ScopeKey::new(self.output_spec_id, file.partition()));
+        new.rows.contains(scope) || places.any(|place| new.rows.contains(&place))
     }
 }

@@ -175,7 +175,7 @@ impl<N> Replace<'_, N> {
     fn judge(&self, facts: &Facts) -> (Vec<&Replacement>, Vec<(usize, Conflict)>) {
         let (mut kept, mut dropped) = (Vec::new(), Vec::new());
         for group in self.groups {
-            match facts.judge(group.replaced.iter().map(AsRef::as_ref)) {
+            match facts.judge(group.replaced.iter().map(AsRef::as_ref), &group.added) {
                 Ok(()) => kept.push(group),
                 Err(conflict) => dropped.push((group.group, conflict)),
             }
@@ -214,7 +214,7 @@ impl<N> Replace<'_, N> {
     ) -> Result<Facts, FileError> {
         let mut new_deletes = NewDeletes::default();
         for delete in deletes.iter().filter(|delete| delete.sequence.data > self.rewrite.sequence_number) {
-            new_deletes.add(delete.reach.clone(), !self.rewrite.keep_sequence_number);
+            new_deletes.add(delete.reach.clone());
         }
         let replaced: Vec<_> = self.groups.iter().flat_map(|group| &group.replaced).collect();
         let paths: HashSet<_> = replaced.iter().map(|file| file.file.file_path()).collect();
@@ -232,6 +232,8 @@ impl<N> Replace<'_, N> {
             history_intact: descends(&base.metadata, head, self.rewrite.snapshot_id),
             live,
             new_deletes,
+            keep_sequence_number: self.rewrite.keep_sequence_number,
+            output_spec_id: self.rewrite.output_spec.spec_id(),
         })
     }
 }

@@ -40,6 +40,7 @@ struct Contents {
 pub(crate) struct FakeTable {
     pub(crate) catalog: Arc<FakeCatalog>,
     contents: Arc<Mutex<Contents>>,
+    manifests: Arc<ManifestCache>,
 }
 
 impl FakeTable {
@@ -71,6 +72,7 @@ impl FakeTable {
         Self {
             catalog: Arc::new(FakeCatalog::new(metadata, FileIO::new_with_memory())),
             contents: Arc::default(),
+            manifests: Arc::default(),
         }
     }
 
@@ -215,7 +217,7 @@ impl FakeTable {
         let table = self.now();
         let (mut data, mut deletes) = (Vec::new(), Vec::new());
         for file in read_manifest_list(&table.io, &table.metadata, snapshot).await.unwrap() {
-            let manifest = ManifestCache::none().load(&table.io, &file).await.unwrap();
+            let manifest = self.manifests.load(&table.io, &file).await.unwrap();
             for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
                 let live = LiveFile {
                     file: entry.data_file().clone(),

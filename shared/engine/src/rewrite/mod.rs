@@ -71,7 +71,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
             check_inputs(&table.io, &plan.groups, self.supervisor.as_ref()).await?;
         }
         let rewrite = self.base(table, &plan)?;
-        let context = Arc::new(RewriteContext::new(table, &self.settings, plan.output_spec_id)?);
+        let context = Arc::new(RewriteContext::new(table, plan.output_spec_id)?);
         let mut pending = Pending::new(self.committer, &rewrite, &table.io, &self.now, tally);
         pending.max_failed_commits = self.max_failed_commits();
         let ended = self.rewrite_all(&context, plan.groups, batch, &mut pending).await;
