@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat, Literal, Struct, TableMetadata};
+use iceberg::spec::{ManifestFile, ManifestListWriter, ManifestWriter, ManifestWriterBuilder};
 use serde_json::{Value, json};
-use snowpack_domain::{Compaction, JobOptions, Properties};
+use snowpack_catalog::{DispatchFactory, LoadedTable};
+use snowpack_domain::{Compaction, JobOptions, Properties, TableId};
 
 use crate::state::TableState;
 use crate::types::LiveFile;
@@ -151,4 +154,106 @@ pub(crate) fn skipped(plan: &crate::RewritePlan) -> BTreeMap<&'static str, u64> 
         .iter()
         .map(|(reason, count)| (reason.as_str(), *count))
         .collect()
+}
+
+/// A table on disk whose manifests are really written.
+pub(crate) struct DiskTable {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) json: Value,
+    pub(crate) io: FileIO,
+}
+
+/// How a file is listed in a manifest.
+pub(crate) enum Entry {
+    Added(FileOf),
+    Existing(FileOf),
+    Deleted(FileOf),
+}
+
+impl DiskTable {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            json: metadata_json(),
+            io: FileIOBuilder::new(Arc::new(DispatchFactory::default())).build(),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        format!("file:{}/{name}", self.folder.path().display())
+    }
+
+    pub(crate) fn load(&self) -> LoadedTable {
+        let metadata = Arc::new(metadata_from(&self.json));
+        LoadedTable::new(
+            TableId::new("db", "t").unwrap(),
+            metadata,
+            self.path("v1.json"),
+            self.io.clone(),
+        )
+    }
+
+    /// Writes a manifest of spec 1 on behalf of snapshot 7.
+    pub(crate) async fn manifest(&self, name: &str, is_data: bool, entries: Vec<Entry>) -> ManifestFile {
+        let mut writer = match is_data {
+            true => self.writer(name).build_v2_data(),
+            false => self.writer(name).build_v2_deletes(),
+        };
+        add_entries(&mut writer, entries);
+        writer.write_manifest_file().await.unwrap()
+    }
+
+    pub(crate) async fn v1_manifest(&self, name: &str, entries: Vec<Entry>) -> ManifestFile {
+        let mut writer = self.writer(name).build_v1();
+        add_entries(&mut writer, entries);
+        writer.write_manifest_file().await.unwrap()
+    }
+
+    fn writer(&self, name: &str) -> ManifestWriterBuilder {
+        let metadata = metadata_from(&self.json);
+        let output = self.io.new_output(self.path(name)).unwrap();
+        let spec = metadata.partition_spec_by_id(1).unwrap().as_ref().clone();
+        ManifestWriterBuilder::new(output, Some(7), metadata.current_schema().clone(), spec)
+    }
+
+    /// Writes the manifest list of snapshot 7, sequence number 9, and makes it the current snapshot.
+    pub(crate) async fn commit(&mut self, manifests: Vec<ManifestFile>) {
+        let output = self
+            .io
+            .new_output(self.path("list.avro"))
+            .unwrap()
+            .writer()
+            .await
+            .unwrap();
+        let mut writer = match self.json["format-version"].as_i64() {
+            Some(1) => ManifestListWriter::v1(output, 7, None),
+            _ => ManifestListWriter::v2(output, 7, None, 9),
+        };
+        writer.add_manifests(manifests.into_iter()).unwrap();
+        writer.close().await.unwrap();
+        self.json["snapshots"] = json!([{
+            "snapshot-id": 7, "sequence-number": 9, "timestamp-ms": 1_700_000_000_000_i64,
+            "manifest-list": self.path("list.avro"), "summary": {"operation": "append"}
+        }]);
+        self.json["current-snapshot-id"] = 7.into();
+        self.json["refs"] = json!({"main": {"snapshot-id": 7, "type": "branch"}});
+    }
+}
+
+fn add_entries(writer: &mut ManifestWriter, entries: Vec<Entry>) {
+    for entry in entries {
+        let added = match entry {
+            Entry::Added(file) => writer.add_file(file.build().file.clone(), -1),
+            Entry::Existing(file) => {
+                let live = file.build();
+                let added = live.file_sequence_number;
+                writer.add_existing_file(live.file.clone(), live.snapshot_id, live.sequence_number, added)
+            }
+            Entry::Deleted(file) => {
+                let live = file.build();
+                writer.add_delete_file(live.file.clone(), live.sequence_number, live.file_sequence_number)
+            }
+        };
+        added.unwrap();
+    }
 }

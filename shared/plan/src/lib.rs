@@ -8,10 +8,12 @@ mod expire;
 mod fixture;
 mod live;
 mod partition;
+mod preview;
 mod rewrite;
 mod sizing;
 mod state;
 mod supported;
+mod tables;
 mod types;
 
 pub use deletes::DeleteIndex;
@@ -21,4 +23,5 @@ pub use live::plan_rewrite;
 pub use rewrite::{ACTION_SUMMARY_KEY, TARGET_SUMMARY_KEY, plan};
 pub use state::{NO_SNAPSHOT, TableState, read_manifest_list};
 pub use supported::{check_files, check_metadata, check_settings};
+pub use tables::CatalogTables;
 pub use types::{FileGroup, LiveFile, RewritePlan, ScanFile, SkipReason};

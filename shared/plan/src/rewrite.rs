@@ -185,9 +185,9 @@ impl<'a> Planner<'a> {
 
     fn is_worth_a_group(&self, files: &[ScanFile]) -> bool {
         let bytes = total(files, ScanFile::bytes);
-        let several = files.len() > 1;
-        (several && files.len() >= self.settings.min_input_files)
-            || (several && bytes > self.settings.target_file_bytes)
+        let is_enough =
+            files.len() >= self.settings.min_input_files || bytes > self.settings.target_file_bytes;
+        (files.len() > 1 && is_enough)
             || bytes > self.settings.max_file_bytes
             || files.iter().any(|file| self.has_too_many_deletes(file))
     }

@@ -10,8 +10,8 @@ use crate::state::TableState;
 /// Set on encrypted tables (`TableProperties.ENCRYPTION_TABLE_KEY`).
 const ENCRYPTION_KEY_PROPERTY: &str = "encryption.key-id";
 
-/// Checks what the metadata tells of a table, for every action. Types the engine does not know (variant,
-/// geometry, unknown) never get here: the metadata file does not load.
+/// Checks what the metadata tells of a table, for every action. Types and transforms that `iceberg` has no
+/// name for (variant, geometry) never get here: the metadata file does not load.
 ///
 /// # Errors
 /// [`PlanError::Unsupported`] for format version 3, encryption, and unknown partition or sort transforms.

@@ -79,12 +79,8 @@ impl ScanFile {
     pub fn live_bytes(&self) -> u64 {
         let rows = u128::from(self.data.file.record_count());
         let live_rows = rows - u128::from(self.known_deleted_rows());
-        let bytes = u128::from(self.bytes());
-        if rows == 0 {
-            self.bytes()
-        } else {
-            (bytes * live_rows / rows) as u64
-        }
+        let live = (u128::from(self.bytes()) * live_rows).checked_div(rows);
+        live.map_or(self.bytes(), |bytes| bytes as u64)
     }
 }
 
