@@ -16,8 +16,9 @@ const DELETERS: [&str; 5] = [
     "shared/aws/src/",
 ];
 /// Crates that hold a table's files in their hands.
-const FILE_HANDLERS: [&str; 5] = [
-    "functions/",
+const FILE_HANDLERS: [&str; 6] = [
+    "functions/cli/",
+    "functions/worker/",
     "shared/aws/",
     "shared/catalog/",
     "shared/engine/",
