@@ -15,7 +15,7 @@ import tables
 from lake import Catalog, Table
 
 KILLS = 6
-# A statement that loses a race is run again; more often than this it cannot lose them.
+# A statement that loses to a compaction is run again, and none runs before it has succeeded.
 ATTEMPTS = 20
 
 
@@ -35,6 +35,12 @@ class Writer(threading.Thread):
                 self.rounds += 1
         except Exception as error:
             self.error = error
+
+    def wait_for_progress(self) -> None:
+        """Waits until a call has returned that began before this moment."""
+        seen = self.rounds
+        while self.rounds == seen and self.is_alive():
+            time.sleep(0.01)
 
     def finish(self) -> None:
         self._finish.set()
@@ -83,6 +89,7 @@ def test_deletes_and_updates_during_compaction(rest_catalog: Catalog):
         while writer.rounds < 8 and writer.is_alive():
             # Losing every group to the writer fails the run. What counts is what is in the table.
             snowpack.compact(table, rewrite_all="true")
+            writer.wait_for_progress()
     found = {row.id: row.v for row in table.sql("select id, v from {t}").collect()}
     expected = {id: "changed" if id > 1999 - writer.rounds else "old" for id in range(writer.rounds, 2000)}
     assert found == expected

@@ -113,6 +113,9 @@ def test_wrong_arguments_are_named_and_nothing_is_done(table: Table, actions: li
     assert check.footprint(table) == before
 
 
-@pytest.mark.parametrize("name", ["faults.absent", "nowhere.small", "faults", "faults.a b", "faults.../small"])
-def test_no_such_table(lake: Catalog, name: str):
-    assert name in snowpack.compact(Table(lake, name)).failed().said
+@pytest.mark.parametrize("name, named", [
+    ("faults.absent", "faults.absent"), ("nowhere.small", "nowhere.small"), ("faults", "faults"),
+    ("faults.a b", "a b"), ("faults.../small", "/small"),
+])
+def test_no_such_table(lake: Catalog, name: str, named: str):
+    assert named in snowpack.compact(Table(lake, name)).failed().said
