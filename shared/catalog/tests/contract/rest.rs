@@ -207,14 +207,14 @@ async fn a_connection_cut_after_a_commit_was_sent_leaves_the_outcome_open() {
     tokio::spawn(async move {
         let mut buffer = [0; 65_536];
         let (mut first, _) = listener.accept().await.unwrap();
-        first.read(&mut buffer).await.unwrap();
+        assert_ne!(first.read(&mut buffer).await.unwrap(), 0);
         first
             .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
             .await
             .unwrap();
         drop(first);
         let (mut second, _) = listener.accept().await.unwrap();
-        second.read(&mut buffer).await.unwrap();
+        assert_ne!(second.read(&mut buffer).await.unwrap(), 0);
     });
     let error = catalog.commit(&base, append(&base).1).await.unwrap_err();
     assert!(matches!(error, CommitError::Unknown(_)), "{error:?}");
