@@ -1,133 +1,121 @@
 //! Which catalog a deployment works on.
 
+use snowpack_catalog::{CatalogConfig, CatalogKind};
+
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 
-/// The kinds of catalogs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CatalogKind {
-    /// AWS Glue.
-    Glue,
-    /// An Iceberg REST catalog.
-    Rest,
-    /// A SQL catalog in a SQLite file.
-    Sql,
+/// The property that names the account of a Glue catalog, as Iceberg's Java library spells it.
+const GLUE_ID: &str = "glue.id";
+
+/// Reads the `SNOWPACK_CATALOG*` variables and `SNOWPACK_WAREHOUSE`.
+///
+/// # Errors
+/// [`SettingsError`] naming each variable that is bad, or missing for this kind.
+pub fn catalog(environment: &Environment) -> Result<CatalogConfig, SettingsError> {
+    let mut problems = Problems::default();
+    let kind = problems.note(kind(environment));
+    let uri = problems.note(kind.map_or(Ok(None), |kind| uri(environment, kind)));
+    let name = problems.note(environment.text("SNOWPACK_CATALOG_NAME"));
+    let warehouse = problems.note(environment.text("SNOWPACK_WAREHOUSE"));
+    let config = (|| Some(config(kind?, uri?, name?, warehouse?)))();
+    problems.or(config)
 }
 
-/// The catalog of a deployment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CatalogSettings {
-    /// Its kind.
-    pub kind: CatalogKind,
-    /// Where it is; always set for `rest` and `sql`.
-    pub uri: Option<String>,
-    /// Its name inside a SQL catalog, or the account of a Glue catalog.
-    pub name: Option<String>,
-    /// Its warehouse.
-    pub warehouse: Option<String>,
-}
-
-impl CatalogKind {
-    /// The kind of that name: `glue`, `rest` or `sql`.
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "glue" => Some(Self::Glue),
-            "rest" => Some(Self::Rest),
-            "sql" => Some(Self::Sql),
-            _ => None,
+fn config(
+    kind: CatalogKind,
+    uri: Option<&str>,
+    name: Option<&str>,
+    warehouse: Option<&str>,
+) -> CatalogConfig {
+    let mut config = CatalogConfig::new(kind);
+    config.uri = uri.map(str::to_owned);
+    config.warehouse = warehouse.map(str::to_owned);
+    match (kind, name) {
+        (CatalogKind::Glue, Some(account)) => {
+            config.properties.insert(GLUE_ID.to_owned(), account.to_owned());
         }
+        (_, Some(name)) => config.name = name.to_owned(),
+        (_, None) => {}
     }
-
-    /// How an address of this kind starts; none for a kind that has no address.
-    fn uri_schemes(self) -> &'static [&'static str] {
-        match self {
-            Self::Glue => &[],
-            Self::Rest => &["http://", "https://"],
-            Self::Sql => &["sqlite:"],
-        }
-    }
-}
-
-impl CatalogSettings {
-    /// Reads the `SNOWPACK_CATALOG*` variables and `SNOWPACK_WAREHOUSE`.
-    ///
-    /// # Errors
-    /// [`SettingsError`] naming each variable that is bad, or missing for this kind.
-    pub fn read(environment: &Environment) -> Result<Self, SettingsError> {
-        let mut problems = Problems::default();
-        let kind = problems.note(kind(environment));
-        let uri = problems.note(match kind {
-            Some(kind) => uri(environment, kind),
-            None => Ok(None),
-        });
-        let name = problems.note(environment.text("SNOWPACK_CATALOG_NAME"));
-        let warehouse = problems.note(environment.text("SNOWPACK_WAREHOUSE"));
-        let settings = (|| {
-            Some(Self {
-                kind: kind?,
-                uri: uri?,
-                name: name?.map(str::to_owned),
-                warehouse: warehouse?.map(str::to_owned),
-            })
-        })();
-        problems.or(settings)
-    }
+    config
 }
 
 fn kind(environment: &Environment) -> Result<CatalogKind, Problem> {
     let given = environment.text("SNOWPACK_CATALOG")?.unwrap_or("glue");
-    CatalogKind::parse(given).ok_or_else(|| Problem {
+    CatalogKind::parse(given).map_err(|_| Problem {
         variable: "SNOWPACK_CATALOG",
         reason: format!("is {given:?}: use glue, rest or sql"),
     })
 }
 
-fn uri(environment: &Environment, kind: CatalogKind) -> Result<Option<String>, Problem> {
-    let schemes = kind.uri_schemes();
-    if schemes.is_empty() {
-        return Ok(None);
+/// How an address of a kind starts.
+fn uri_schemes(kind: CatalogKind) -> &'static [&'static str] {
+    match kind {
+        CatalogKind::Rest | CatalogKind::Glue => &["http://", "https://"],
+        CatalogKind::Sql => &["sqlite:", "jdbc:sqlite:"],
     }
-    let given = environment.required("SNOWPACK_CATALOG_URI")?;
-    if schemes.iter().any(|scheme| given.starts_with(scheme)) {
-        return Ok(Some(given.to_owned()));
+}
+
+fn uri(environment: &Environment, kind: CatalogKind) -> Result<Option<&str>, Problem> {
+    const VARIABLE: &str = "SNOWPACK_CATALOG_URI";
+    let given = match kind {
+        CatalogKind::Glue => environment.text(VARIABLE)?,
+        CatalogKind::Rest | CatalogKind::Sql => Some(environment.required(VARIABLE)?),
+    };
+    let schemes = uri_schemes(kind);
+    match given {
+        // The value is not repeated: an address may carry a password.
+        Some(given) if !schemes.iter().any(|scheme| given.starts_with(scheme)) => Err(Problem {
+            variable: VARIABLE,
+            reason: format!(
+                "must start with {} for this kind of catalog",
+                schemes.join(" or ")
+            ),
+        }),
+        fitting => Ok(fitting),
     }
-    // The value is not repeated: an address may carry a password.
-    Err(Problem {
-        variable: "SNOWPACK_CATALOG_URI",
-        reason: format!(
-            "must start with {} for this kind of catalog",
-            schemes.join(" or ")
-        ),
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(pairs: &[(&'static str, &'static str)]) -> Result<CatalogConfig, SettingsError> {
+        catalog(&Environment::from_pairs(pairs.iter().copied()))
+    }
+
     #[test]
-    fn glue_needs_nothing() {
-        let settings = CatalogSettings::read(&Environment::default()).unwrap();
-        assert_eq!(settings.kind, CatalogKind::Glue);
-        assert_eq!(settings.uri, None);
+    fn glue_needs_nothing_and_its_name_is_an_account() {
+        let config = read(&[]).unwrap();
+        assert_eq!((config.kind, config.uri), (CatalogKind::Glue, None));
+        let config = read(&[
+            ("SNOWPACK_CATALOG", "glue"),
+            ("SNOWPACK_CATALOG_NAME", "123456789012"),
+        ])
+        .unwrap();
+        assert_eq!(config.properties[GLUE_ID], "123456789012");
     }
 
     #[test]
     fn other_kinds_need_their_address() {
-        let read = |pairs: &[(&'static str, &'static str)]| {
-            CatalogSettings::read(&Environment::from_pairs(pairs.iter().copied()))
-        };
-        let sql = read(&[
+        let config = read(&[
             ("SNOWPACK_CATALOG", "sql"),
             ("SNOWPACK_CATALOG_URI", "sqlite:///x/catalog.db"),
-        ]);
-        assert_eq!(sql.unwrap().uri.as_deref(), Some("sqlite:///x/catalog.db"));
+            ("SNOWPACK_CATALOG_NAME", "kit"),
+            ("SNOWPACK_WAREHOUSE", "file:///x"),
+        ])
+        .unwrap();
+        assert_eq!((config.kind, config.name.as_str()), (CatalogKind::Sql, "kit"));
+        assert_eq!(config.uri.as_deref(), Some("sqlite:///x/catalog.db"));
+        assert_eq!(config.warehouse.as_deref(), Some("file:///x"));
         let missing = read(&[("SNOWPACK_CATALOG", "rest")]).unwrap_err();
         assert_eq!(missing.0[0].variable, "SNOWPACK_CATALOG_URI");
         let wrong = read(&[
             ("SNOWPACK_CATALOG", "rest"),
             ("SNOWPACK_CATALOG_URI", "sqlite:///x"),
-        ]);
-        assert!(wrong.unwrap_err().to_string().contains("http://"));
+        ])
+        .unwrap_err();
+        assert!(wrong.to_string().contains("http://"));
         let unknown = read(&[("SNOWPACK_CATALOG", "hive")]).unwrap_err();
         assert!(unknown.to_string().contains("\"hive\": use glue, rest or sql"));
     }

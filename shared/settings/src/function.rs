@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use snowpack_catalog::CatalogConfig;
 use snowpack_domain::DatabaseName;
 
-use crate::catalog::CatalogSettings;
+use crate::catalog::catalog;
 use crate::deployment::deployment;
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 
@@ -23,7 +24,7 @@ pub struct FunctionSettings {
     /// Jobs, locks, queue.
     pub store: StoreSettings,
     /// The catalog.
-    pub catalog: CatalogSettings,
+    pub catalog: CatalogConfig,
     /// Databases Snowpack maintains by itself; empty: all.
     pub databases: Vec<DatabaseName>,
     /// Defaults of action options, by property name without `snowpack.`.
@@ -86,7 +87,7 @@ impl FunctionSettings {
     pub fn read(environment: &Environment) -> Result<Self, SettingsError> {
         let mut problems = Problems::default();
         let store = problems.note_all(StoreSettings::read(environment));
-        let catalog = problems.note_all(CatalogSettings::read(environment));
+        let catalog = problems.note_all(catalog(environment));
         let databases = problems.note_all(databases(environment));
         let deployment = problems.note_all(deployment(environment));
         let settings = (|| {
@@ -104,7 +105,7 @@ impl FunctionSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CatalogKind;
+    use snowpack_catalog::CatalogKind;
 
     #[test]
     fn reads_a_deployment() {

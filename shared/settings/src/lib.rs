@@ -10,7 +10,7 @@ mod environment;
 mod function;
 mod variables;
 
-pub use catalog::{CatalogKind, CatalogSettings};
+pub use catalog::catalog;
 pub use deployment::deployment;
 pub use environment::{Environment, Problem, SettingsError};
 pub use function::{FunctionSettings, StoreSettings, databases};

@@ -35,12 +35,12 @@ pub static VARIABLES: &[Variable] = &[
     variable(
         "SNOWPACK_CATALOG_URI",
         "none",
-        "Where the catalog is: `http(s)://` for `rest`, `sqlite:///path` for `sql`; not used by `glue`.",
+        "Where the catalog is: `http(s)://` for `rest`, `sqlite:///path` for `sql`; an endpoint of its own for `glue`.",
     ),
     variable(
         "SNOWPACK_CATALOG_NAME",
-        "`snowpack`",
-        "The catalog's name inside a SQL catalog, the account id of a Glue catalog of another account.",
+        "`snowpack` for `sql`",
+        "The catalog's name inside a SQL catalog; for `glue`, the account that owns the catalog if it is another one.",
     ),
     variable(
         "SNOWPACK_WAREHOUSE",
@@ -56,6 +56,16 @@ pub static VARIABLES: &[Variable] = &[
         "SNOWPACK_LOG",
         "`info`",
         "What is logged: a level, or `target=level` pairs separated by commas.",
+    ),
+    variable(
+        "SNOWPACK_API",
+        "`http://127.0.0.1:8787`",
+        "Where the commands that talk to the API find it.",
+    ),
+    variable(
+        "SNOWPACK_API_TOKEN",
+        "none",
+        "The bearer token those commands send.",
     ),
     variable(
         "SNOWPACK_TARGET_FILE_SIZE_BYTES",

@@ -1,0 +1,36 @@
+//! Lambda entry point of the API: settings, clients and router once at cold start, then API Gateway events.
+
+mod lambda;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use snowpack_api::{Api, Ports};
+use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
+use snowpack_plan::CatalogTables;
+use snowpack_service::{SystemClock, TimeSortedIds};
+use snowpack_settings::{Environment, FunctionSettings};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let environment = Environment::new(std::env::vars_os());
+    snowpack_telemetry::log_to_stdout(environment.log_filter())?;
+    let settings = FunctionSettings::read(&environment)?;
+    let clients = AwsClients::load().await;
+    let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
+    let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
+        .await
+        .context("opening the catalog")?;
+    let ports = Ports {
+        store: Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name)),
+        queue: Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url)),
+        tables: CatalogTables::new(Arc::new(catalog), settings.deployment),
+        clock: SystemClock,
+        ids: TimeSortedIds::default(),
+    };
+    let router = snowpack_api::router(Api::new(ports, settings.databases));
+    let service = lambda::service(router);
+    lambda_http::run(service)
+        .await
+        .map_err(|error| anyhow::anyhow!(error))
+}
