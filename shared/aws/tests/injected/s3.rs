@@ -1,0 +1,150 @@
+//! What the storage makes of S3's less frequent answers.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use iceberg::io::{FileIO, FileIOBuilder};
+use snowpack_aws::S3StorageFactory;
+
+use crate::script::{Answer, Request, Script};
+
+const PATH: &str = "s3://lake/db/t/data/a.parquet";
+/// Above one part of the writer.
+const LARGE: usize = 17 * 1024 * 1024;
+
+fn files(script: &Script) -> FileIO {
+    FileIOBuilder::new(Arc::new(S3StorageFactory::new(script.s3()))).build()
+}
+
+fn error(status: u16, code: &str) -> Answer {
+    Answer::Reply(
+        status,
+        format!("<Error><Code>{code}</Code><Message>why</Message></Error>"),
+    )
+}
+
+/// What a request is about, of those an upload makes.
+fn step(request: &Request) -> &'static str {
+    match (request.method.as_str(), request.uri.contains("uploadId=")) {
+        ("POST", false) => "start",
+        ("PUT", true) => "part",
+        ("POST", true) => "complete",
+        ("DELETE", true) => "abort",
+        ("HEAD", _) => "size",
+        _ => "other",
+    }
+}
+
+fn started() -> Answer {
+    Answer::ok("<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
+}
+
+fn steps(script: &Script) -> Vec<&'static str> {
+    script.asked().iter().map(step).collect()
+}
+
+async fn write_large(script: &Script) -> iceberg::Result<()> {
+    let mut writer = files(script).new_output(PATH)?.writer().await?;
+    writer.write(Bytes::from(vec![1; LARGE])).await?;
+    writer.close().await
+}
+
+#[tokio::test]
+async fn an_upload_completed_without_our_hearing_of_it_is_complete() {
+    for (size, complete) in [(LARGE as u64, true), (5, false)] {
+        let mut completions = 0;
+        let script = Script::new(move |request| match step(request) {
+            "start" => started(),
+            "complete" => {
+                completions += 1;
+                if completions == 1 {
+                    Answer::Lost
+                } else {
+                    error(404, "NoSuchUpload")
+                }
+            }
+            "size" => Answer::Size(size),
+            _ => Answer::ok(""),
+        });
+        let written = write_large(&script).await;
+        assert_eq!(written.is_ok(), complete, "{written:?}");
+        assert_eq!(steps(&script).contains(&"abort"), !complete);
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_refused_gives_up_the_upload_and_names_the_file() {
+    let script = Script::new(|request| match step(request) {
+        "start" => started(),
+        "part" => error(403, "AccessDenied"),
+        _ => Answer::Reply(204, String::new()),
+    });
+    let refused = write_large(&script).await.unwrap_err();
+    assert!(
+        refused.to_string().contains(PATH) && refused.to_string().contains("AccessDenied"),
+        "{refused}"
+    );
+    let kind = refused
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .map(io::Error::kind);
+    assert_eq!(kind, Some(io::ErrorKind::PermissionDenied));
+    assert_eq!(steps(&script).last(), Some(&"abort"));
+    assert!(!steps(&script).contains(&"complete"));
+}
+
+#[tokio::test]
+async fn slow_down_is_tried_again_and_then_said() {
+    let script = Script::of(vec![error(503, "SlowDown"), Answer::ok("0123")]);
+    let input = files(&script).new_input(PATH).unwrap();
+    assert_eq!(input.reader().await.unwrap().read(0..4).await.unwrap(), "0123");
+
+    let script = Script::new(|_| error(503, "SlowDown"));
+    let gave_up = files(&script).new_input(PATH).unwrap().read().await.unwrap_err();
+    assert!(
+        gave_up.retryable() && gave_up.to_string().contains("SlowDown"),
+        "{gave_up}"
+    );
+}
+
+/// An answer to `DeleteObjects` that refuses keys.
+fn refusing(keys: &[(&str, &str)]) -> Answer {
+    let errors: String = keys
+        .iter()
+        .map(|(key, code)| {
+            format!("<Error><Key>{key}</Key><Code>{code}</Code><Message>why</Message></Error>")
+        })
+        .collect();
+    Answer::ok(format!("<DeleteResult>{errors}</DeleteResult>"))
+}
+
+async fn delete(script: &Script, keys: &[&str]) -> iceberg::Result<()> {
+    let paths: Vec<_> = keys.iter().map(|key| format!("s3://lake/{key}")).collect();
+    files(script).delete_stream(futures::stream::iter(paths)).await
+}
+
+#[tokio::test]
+async fn keys_s3_was_too_busy_for_are_deleted_later() {
+    let script = Script::of(vec![
+        refusing(&[("b", "SlowDown"), ("c", "NoSuchKey")]),
+        refusing(&[]),
+    ]);
+    delete(&script, &["a", "b", "c"]).await.unwrap();
+    let asked = script.asked();
+    assert!(asked[1].body.contains("<Key>b</Key>") && !asked[1].body.contains("<Key>a</Key>"));
+}
+
+#[tokio::test]
+async fn keys_that_stay_are_named() {
+    let script = Script::of(vec![refusing(&[("b", "AccessDenied"), ("d", "AccessDenied")])]);
+    let refused = delete(&script, &["a", "b", "c", "d"])
+        .await
+        .unwrap_err()
+        .to_string();
+    for part in ["s3://lake/b, s3://lake/d", "AccessDenied: why"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert!(!refused.contains("s3://lake/a"), "{refused}");
+}
