@@ -11,6 +11,7 @@ mod partition;
 mod preview;
 mod rewrite;
 mod sizing;
+mod slim;
 mod state;
 mod supported;
 mod tables;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use iceberg::spec::{DataContentType, ManifestContentType, ManifestFile, TableMetadata};
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::{Action, JobOptions, Properties, Timestamp};
-use snowpack_domain::{Compaction, Expiry, Preview, PreviewSource};
+use snowpack_domain::{
+    Action, Compaction, Expiry, JobOptions, Preview, PreviewSource, Properties, Timestamp,
+};
 
 use crate::error::PlanError;
 use crate::expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};

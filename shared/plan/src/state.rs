@@ -3,6 +3,7 @@
 //! Inheritance follows the specification (Manifest Inheritance): snapshot ids and sequence numbers an entry
 //! does not carry come from the manifest list; everything v1 has sequence number 0.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use iceberg::io::FileIO;
@@ -14,6 +15,7 @@ use snowpack_catalog::LoadedTable;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::error::{MetadataFile, PlanError};
+use crate::slim::slim;
 use crate::types::LiveFile;
 
 /// Manifests read at once: enough to hide the latency of object storage, few enough that their decoded
@@ -30,7 +32,8 @@ pub struct TableState {
     pub snapshot_id: i64,
     /// Its sequence number; 0 in v1 tables.
     pub sequence_number: i64,
-    /// Live data files, in the order of the manifest list and of its manifests.
+    /// Live data files, in the order of the manifest list and of its manifests. They carry statistics only of
+    /// the columns that equality deletes compare: to copy an entry, read its manifest again.
     pub data: Vec<Arc<LiveFile>>,
     /// Live delete files of every kind, in the same order.
     pub deletes: Vec<Arc<LiveFile>>,
@@ -68,7 +71,7 @@ impl TableState {
     /// not be read, [`PlanError::Unsupported`] when it is encrypted.
     pub async fn read_snapshot(table: &LoadedTable, snapshot: &Snapshot) -> Result<Self, PlanError> {
         let mut manifests = read_manifest_list(table, snapshot).await?;
-        let contents = read_manifests(table, &manifests).await?;
+        let contents = read_contents(table, &manifests).await?;
         let mut state = Self {
             snapshot_id: snapshot.snapshot_id(),
             sequence_number: snapshot.sequence_number(),
@@ -113,27 +116,53 @@ pub async fn read_manifest_list(
     Ok(list.consume_entries().into_iter().collect())
 }
 
-async fn read_manifests(table: &LoadedTable, manifests: &[ManifestFile]) -> Result<Vec<Content>, PlanError> {
-    let mut contents: Vec<Option<Content>> = manifests.iter().map(|_| None).collect();
-    let mut waiting = manifests.iter().enumerate();
+/// Reads delete manifests first: they tell which statistics of the data files are worth keeping.
+async fn read_contents(table: &LoadedTable, manifests: &[ManifestFile]) -> Result<Vec<Content>, PlanError> {
+    let (deletes, data): (Vec<_>, Vec<_>) = manifests
+        .iter()
+        .enumerate()
+        .partition(|(_, manifest)| manifest.content == ManifestContentType::Deletes);
+    let mut contents: Vec<_> = manifests.iter().map(|_| Content::default()).collect();
+    read_manifests(table, deletes, &Arc::default(), &mut contents).await?;
+    let live_deletes = contents.iter().flat_map(|content| &content.live);
+    let compared = live_deletes
+        .flat_map(|delete| delete.file.equality_ids().unwrap_or_default())
+        .collect();
+    read_manifests(table, data, &Arc::new(compared), &mut contents).await?;
+    Ok(contents)
+}
+
+/// Reads manifests into their places, several at a time.
+async fn read_manifests(
+    table: &LoadedTable,
+    manifests: Vec<(usize, &ManifestFile)>,
+    compared: &Arc<HashSet<i32>>,
+    contents: &mut [Content],
+) -> Result<(), PlanError> {
+    let mut waiting = manifests.into_iter();
     let mut reading = JoinSet::new();
     loop {
         while reading.len() < MANIFESTS_IN_FLIGHT
             && let Some((index, manifest)) = waiting.next()
         {
-            let (io, name, manifest) = (table.io.clone(), table.id.to_string(), manifest.clone());
-            reading.spawn(async move { (index, read_manifest(&io, name, manifest).await) });
+            let (io, name) = (table.io.clone(), table.id.to_string());
+            let (manifest, compared) = (manifest.clone(), Arc::clone(compared));
+            reading.spawn(async move { (index, read_manifest(&io, name, manifest, compared).await) });
         }
         let Some(done) = reading.join_next().await else {
-            break;
+            return Ok(());
         };
         let (index, content) = done.expect("decoding panics are caught, and nothing aborts a reader");
-        contents[index] = Some(content?);
+        contents[index] = content?;
     }
-    Ok(contents.into_iter().flatten().collect())
 }
 
-async fn read_manifest(io: &FileIO, table: String, manifest: ManifestFile) -> Result<Content, PlanError> {
+async fn read_manifest(
+    io: &FileIO,
+    table: String,
+    manifest: ManifestFile,
+    compared: Arc<HashSet<i32>>,
+) -> Result<Content, PlanError> {
     if manifest.key_metadata.is_some() {
         let reason = format!("manifest {} is encrypted", manifest.manifest_path);
         return Err(PlanError::Unsupported { table, reason });
@@ -147,8 +176,10 @@ async fn read_manifest(io: &FileIO, table: String, manifest: ManifestFile) -> Re
         what: "manifest",
         location: manifest.manifest_path.clone(),
     };
-    let decoded = read_and_decode(io, &file, Manifest::parse_avro).await?;
-    content_of(decoded, &manifest).map_err(|reason| file.damaged(reason))
+    let decode = move |bytes: &[u8]| Ok(content_of(Manifest::parse_avro(bytes)?, &manifest, &compared));
+    read_and_decode(io, &file, decode)
+        .await?
+        .map_err(|reason| file.damaged(reason))
 }
 
 /// Reads a file and decodes it off the async threads. A panic of the decoder means a damaged file.
@@ -205,16 +236,22 @@ impl Counts {
 }
 
 /// The live entries of a manifest, or what is wrong with it.
-fn content_of(decoded: Manifest, manifest: &ManifestFile) -> Result<Content, String> {
+fn content_of(
+    decoded: Manifest,
+    manifest: &ManifestFile,
+    compared: &HashSet<i32>,
+) -> Result<Content, String> {
     let (entries, _) = decoded.into_parts();
     let mut content = Content::default();
     for entry in entries {
         content.counts.add(&entry);
         if entry.is_alive() {
             check_kind(&entry, manifest.content)?;
-            content
-                .live
-                .push(Arc::new(inherit(Arc::unwrap_or_clone(entry), manifest)?));
+            let mut live = inherit(Arc::unwrap_or_clone(entry), manifest)?;
+            if manifest.content == ManifestContentType::Data {
+                live.file = slim(&live.file, compared);
+            }
+            content.live.push(Arc::new(live));
         }
     }
     // Avro cannot tell a file cut at a block's end from a whole one; the manifest list can.

@@ -10,7 +10,7 @@ use crate::deletes::referenced_data_file;
 /// A live data or delete file with what its manifest entry says, inheritance applied.
 #[derive(Clone, Debug)]
 pub struct LiveFile {
-    /// The file.
+    /// The file. Statistics of data files may be incomplete ([`TableState::data`](crate::TableState::data)).
     pub file: DataFile,
     /// The partition spec of the manifest it is listed in.
     pub spec_id: i32,

@@ -259,3 +259,21 @@ fn counts_the_list_leaves_out_are_filled_in() {
     );
     assert_eq!(rows, (Some(30), Some(20), Some(10)));
 }
+
+#[tokio::test]
+async fn data_files_keep_the_statistics_that_equality_deletes_compare() {
+    let mut table = DiskTable::new();
+    let counted = data("f").with(|file| {
+        file.null_value_counts([(1, 0), (3, 5)].into());
+    });
+    let delete = FileOf::deletes("delete", DataContentType::EqualityDeletes).with(|file| {
+        file.equality_ids(Some(vec![3]))
+            .null_value_counts([(1, 0), (3, 0)].into());
+    });
+    let files = table.manifest("m1.avro", true, vec![Entry::Added(counted)]).await;
+    let deletes = table.manifest("m2.avro", false, vec![Entry::Added(delete)]).await;
+    table.commit(vec![files, deletes]).await;
+    let state = TableState::read(&table.load()).await.unwrap();
+    assert_eq!(state.data[0].file.null_value_counts(), &[(3, 5)].into());
+    assert_eq!(state.deletes[0].file.null_value_counts().len(), 2);
+}
