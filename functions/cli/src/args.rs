@@ -117,10 +117,20 @@ pub(crate) struct DemoArgs {
 #[command(next_help_heading = "API")]
 pub(crate) struct ApiArgs {
     /// Base URL of the API.
-    #[arg(long, env = "SNOWPACK_API", default_value = "http://127.0.0.1:8787", value_name = "URL")]
+    #[arg(
+        long,
+        env = "SNOWPACK_API",
+        default_value = "http://127.0.0.1:8787",
+        value_name = "URL"
+    )]
     pub(crate) api: String,
     /// Bearer token of an API behind a JWT authorizer.
-    #[arg(long, env = "SNOWPACK_API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "SNOWPACK_API_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     pub(crate) token: Option<String>,
     /// Print the API's JSON to standard output.
     #[arg(long)]

@@ -20,7 +20,8 @@ pub(crate) async fn open(args: &CatalogArgs) -> anyhow::Result<AnyCatalog> {
     let kind = args.kind.as_deref().ok_or_else(|| {
         UsageError("no catalog given: use --catalog sql, rest or glue, or set SNOWPACK_CATALOG".to_owned())
     })?;
-    let mut config = CatalogConfig::new(CatalogKind::parse(kind).map_err(|error| UsageError(error.to_string()))?);
+    let mut config =
+        CatalogConfig::new(CatalogKind::parse(kind).map_err(|error| UsageError(error.to_string()))?);
     config.uri.clone_from(&args.uri);
     config.warehouse.clone_from(&args.warehouse);
     if let Some(name) = &args.name {
@@ -28,7 +29,9 @@ pub(crate) async fn open(args: &CatalogArgs) -> anyhow::Result<AnyCatalog> {
     }
     for property in &args.properties {
         let (key, value) = property.split_once('=').ok_or_else(|| {
-            UsageError(format!("--catalog-property {property:?} is not of the form KEY=VALUE"))
+            UsageError(format!(
+                "--catalog-property {property:?} is not of the form KEY=VALUE"
+            ))
         })?;
         config.properties.insert(key.to_owned(), value.to_owned());
     }
@@ -40,7 +43,9 @@ pub(crate) async fn open(args: &CatalogArgs) -> anyhow::Result<AnyCatalog> {
 /// # Errors
 /// When a `SNOWPACK_*` variable has a bad value.
 pub(crate) fn deployment() -> anyhow::Result<HashMap<String, String>> {
-    Ok(snowpack_settings::deployment(&Environment::new(std::env::vars_os()))?)
+    Ok(snowpack_settings::deployment(&Environment::new(
+        std::env::vars_os(),
+    ))?)
 }
 
 /// A table and what to do to it, checked.
@@ -56,14 +61,25 @@ impl Work {
     /// Checks what clap could not.
     pub(crate) fn parse(args: &WorkArgs) -> anyhow::Result<Self> {
         let table = TableId::parse(&args.table).map_err(|error| UsageError(error.to_string()))?;
-        let actions = args.actions.iter().map(|name| Action::parse(name)).collect::<Result<Vec<_>, _>>();
+        let actions = args
+            .actions
+            .iter()
+            .map(|name| Action::parse(name))
+            .collect::<Result<Vec<_>, _>>();
         let actions = actions.map_err(|error| UsageError(error.to_string()))?;
         let mut options = JobOptions::default();
         for option in &args.options {
             let (action, name, value) = split_option(option)?;
-            options.set(action, name, value).map_err(|error| UsageError(error.to_string()))?;
+            options
+                .set(action, name, value)
+                .map_err(|error| UsageError(error.to_string()))?;
         }
-        Ok(Self { table, actions: Action::in_order(actions), options, dry_run: args.dry_run })
+        Ok(Self {
+            table,
+            actions: Action::in_order(actions),
+            options,
+            dry_run: args.dry_run,
+        })
     }
 }
 
@@ -72,7 +88,9 @@ fn split_option(option: &str) -> anyhow::Result<(Action, &str, OptionValue)> {
     let malformed = || UsageError(format!("--option {option:?} is not of the form ACTION.KEY=VALUE"));
     let (key, value) = option.split_once('=').ok_or_else(malformed)?;
     let (action, name) = key.split_once('.').ok_or_else(malformed)?;
-    let action = Action::parse(action).map_err(|error| UsageError(error.to_string())).context("in --option")?;
+    let action = Action::parse(action)
+        .map_err(|error| UsageError(error.to_string()))
+        .context("in --option")?;
     Ok((action, name, OptionValue::Text(value.to_owned())))
 }
 
@@ -92,14 +110,23 @@ mod tests {
 
     #[test]
     fn options_split_at_the_first_dot_and_equals_sign() {
-        let work = work(&["rewrite_data_files"], &["rewrite_data_files.partial-progress.enabled=false"]).unwrap();
-        let value = work.options.get(Action::RewriteDataFiles, "partial-progress.enabled");
+        let work = work(
+            &["rewrite_data_files"],
+            &["rewrite_data_files.partial-progress.enabled=false"],
+        )
+        .unwrap();
+        let value = work
+            .options
+            .get(Action::RewriteDataFiles, "partial-progress.enabled");
         assert_eq!(value, Some(&OptionValue::Bool(false)));
     }
 
     #[test]
     fn mistakes_are_usage_errors() {
-        for (action, option) in [("compact", "rewrite_data_files.where=x"), ("expire_snapshots", "nonsense")] {
+        for (action, option) in [
+            ("compact", "rewrite_data_files.where=x"),
+            ("expire_snapshots", "nonsense"),
+        ] {
             let error = work(&[action], &[option]).unwrap_err();
             assert!(error.chain().any(|cause| cause.is::<UsageError>()), "{error:#}");
         }

@@ -18,15 +18,23 @@ pub(crate) use show::result_line;
 pub(crate) async fn submit(args: SubmitArgs) -> anyhow::Result<Exit> {
     let api = Api::new(&args.api)?;
     let work = Work::parse(&args.work)?;
-    let answer = api.submit(&work, &args.work.options, args.idempotency_key.as_deref()).await?;
-    let Some(job) = answer.accepted(&args.api)? else { return Ok(Exit::Refused) };
+    let answer = api
+        .submit(&work, &args.work.options, args.idempotency_key.as_deref())
+        .await?;
+    let Some(job) = answer.accepted(&args.api)? else {
+        return Ok(Exit::Refused);
+    };
     if !args.wait {
         show::job(&args.api, &job)?;
         return Ok(Exit::Done);
     }
     let job = wait(&api, job, args.poll_seconds.map(Duration::from_secs)).await?;
     show::job(&args.api, &job)?;
-    Ok(if job["status"] == "completed" { Exit::Done } else { Exit::Failed })
+    Ok(if job["status"] == "completed" {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 /// Polls until the job has ended, as often as the API asks or `every` says.
@@ -41,9 +49,11 @@ pub(crate) async fn wait(api: &Api, job: Value, every: Option<Duration>) -> anyh
         pause = answer.retry_after(api.is_local());
         job = answer.body_or_error()?;
         let counted = &job["progress"];
-        if let (Some(action), Some(done), Some(total)) =
-            (counted["action"].as_str(), counted["done"].as_u64(), counted["total"].as_u64())
-        {
+        if let (Some(action), Some(done), Some(total)) = (
+            counted["action"].as_str(),
+            counted["done"].as_u64(),
+            counted["total"].as_u64(),
+        ) {
             progress.set(action, done, total);
         }
     }
@@ -53,18 +63,24 @@ pub(crate) async fn wait(api: &Api, job: Value, every: Option<Duration>) -> anyh
 
 /// `snowpack job`.
 pub(crate) async fn job(args: JobArgs) -> anyhow::Result<Exit> {
-    let answer = Api::new(&args.api)?.get(&format!("/jobs/{}", http::segment(&args.id)), &[]).await?;
+    let answer = Api::new(&args.api)?
+        .get(&format!("/jobs/{}", http::segment(&args.id)), &[])
+        .await?;
     show_job(&args.api, answer)
 }
 
 /// `snowpack cancel`.
 pub(crate) async fn cancel(args: JobArgs) -> anyhow::Result<Exit> {
-    let answer = Api::new(&args.api)?.post(&format!("/jobs/{}/cancel", http::segment(&args.id)), None).await?;
+    let answer = Api::new(&args.api)?
+        .post(&format!("/jobs/{}/cancel", http::segment(&args.id)), None)
+        .await?;
     show_job(&args.api, answer)
 }
 
 fn show_job(args: &ApiArgs, answer: Answer) -> anyhow::Result<Exit> {
-    let Some(job) = answer.accepted(args)? else { return Ok(Exit::Refused) };
+    let Some(job) = answer.accepted(args)? else {
+        return Ok(Exit::Refused);
+    };
     show::job(args, &job)?;
     Ok(Exit::Done)
 }
@@ -76,7 +92,8 @@ pub(crate) async fn jobs(args: JobsArgs) -> anyhow::Result<Exit> {
         query.push(("status", status));
     }
     if let Some(full) = args.table {
-        let table = snowpack_domain::TableId::parse(&full).map_err(|error| crate::output::UsageError(error.to_string()))?;
+        let table = snowpack_domain::TableId::parse(&full)
+            .map_err(|error| crate::output::UsageError(error.to_string()))?;
         query.push(("database", table.database.to_string()));
         query.push(("table", table.table.to_string()));
     }
@@ -85,7 +102,11 @@ pub(crate) async fn jobs(args: JobsArgs) -> anyhow::Result<Exit> {
 
 /// `snowpack tables`.
 pub(crate) async fn tables(args: TablesArgs) -> anyhow::Result<Exit> {
-    let query: Vec<_> = args.database.into_iter().map(|database| ("database", database)).collect();
+    let query: Vec<_> = args
+        .database
+        .into_iter()
+        .map(|database| ("database", database))
+        .collect();
     list(&args.api, "/tables", &query, show::tables).await
 }
 
@@ -96,7 +117,9 @@ async fn list(
     show: fn(&[Value]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
     let answer = Api::new(args)?.get(path, query).await?;
-    let Some(body) = answer.accepted(args)? else { return Ok(Exit::Refused) };
+    let Some(body) = answer.accepted(args)? else {
+        return Ok(Exit::Refused);
+    };
     if args.json {
         print_json(&body)?;
     } else {
@@ -110,8 +133,12 @@ pub(crate) fn submit_body(work: &Work, raw_options: &[String]) -> Value {
     let actions: Vec<_> = work.actions.iter().map(|action| action.as_str()).collect();
     let mut options = serde_json::Map::new();
     for option in raw_options {
-        let Some((key, value)) = option.split_once('=') else { continue };
-        let Some((action, name)) = key.split_once('.') else { continue };
+        let Some((key, value)) = option.split_once('=') else {
+            continue;
+        };
+        let Some((action, name)) = key.split_once('.') else {
+            continue;
+        };
         let of_action = options.entry(action).or_insert_with(|| json!({}));
         of_action[name] = json!(value);
     }

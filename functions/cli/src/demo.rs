@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
 use iceberg::TableCreation;
+use serde_json::Value;
 use snowpack_catalog::{AnyCatalog, Catalog, create_sql_catalog};
 use snowpack_domain::TableId;
 use snowpack_service::SystemClock;
@@ -33,7 +33,10 @@ const POLL: Duration = Duration::from_millis(200);
 pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
     let (folder, _temporary) = folder(args.keep.as_deref())?;
     let catalog_args = catalog_args(&folder);
-    note(&format!("Writing a badly kept table {TABLE} in {}", folder.display()));
+    note(&format!(
+        "Writing a badly kept table {TABLE} in {}",
+        folder.display()
+    ));
     let catalog = make_table(&folder, &catalog_args).await?;
     let table = TableId::parse(TABLE)?;
     let before = census::take(&catalog.load(&table).await?).await?;
@@ -41,9 +44,18 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
     let stop = stop_on_ctrl_c();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let catalog = Arc::new(catalog);
-    let server = Server::start(Arc::clone(&catalog), State::open(&folder.join("state"))?, listener, 1, stop.clone()).await?;
+    let server = Server::start(
+        Arc::clone(&catalog),
+        State::open(&folder.join("state"))?,
+        listener,
+        1,
+        stop.clone(),
+    )
+    .await?;
     let url = format!("http://{}", server.address);
-    note(&format!("Serving on {url}; submitting rewrite_data_files and expire_snapshots"));
+    note(&format!(
+        "Serving on {url}; submitting rewrite_data_files and expire_snapshots"
+    ));
     let job = maintain(&url).await;
     stop.cancel();
     server.join().await?;
@@ -51,8 +63,16 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
 
     let after = census::take(&catalog.load(&table).await?).await?;
     report(&job, &before, &after, &folder, args.keep.is_some())?;
-    ensure!(job["status"] == "completed", "the job ended {}: {}", job["status"], job["error"]);
-    ensure!((before.rows, before.checksum) == (after.rows, after.checksum), "the rows changed: this is a bug in Snowpack");
+    ensure!(
+        job["status"] == "completed",
+        "the job ended {}: {}",
+        job["status"],
+        job["error"]
+    );
+    ensure!(
+        (before.rows, before.checksum) == (after.rows, after.checksum),
+        "the rows changed: this is a bug in Snowpack"
+    );
     Ok(Exit::Done)
 }
 
@@ -82,7 +102,9 @@ fn catalog_args(folder: &Path) -> CatalogArgs {
 async fn make_table(folder: &Path, args: &CatalogArgs) -> anyhow::Result<AnyCatalog> {
     create_sql_catalog(&folder.join("catalog.db"))?;
     let catalog = open(args).await?;
-    let AnyCatalog::Sql(sql) = &catalog else { bail!("the demo's catalog is a SQL catalog") };
+    let AnyCatalog::Sql(sql) = &catalog else {
+        bail!("the demo's catalog is a SQL catalog")
+    };
     let creation = TableCreation::builder()
         .name("orders".to_owned())
         .location(format!("file://{}/warehouse/demo/orders", folder.display()))
@@ -91,18 +113,28 @@ async fn make_table(folder: &Path, args: &CatalogArgs) -> anyhow::Result<AnyCata
         .build();
     let table = sql.create_table(&TableId::parse(TABLE)?, creation).await?;
     let progress = Progress::new();
-    lake::neglect(&catalog, table, |done, total| progress.set("writing snapshots", done, total)).await?;
+    lake::neglect(&catalog, table, |done, total| {
+        progress.set("writing snapshots", done, total)
+    })
+    .await?;
     progress.clear();
     Ok(catalog)
 }
 
 /// Submits over HTTP, as anyone would, and follows the job to its end.
 async fn maintain(url: &str) -> anyhow::Result<Value> {
-    let api_args = ApiArgs { api: url.to_owned(), token: None, json: false };
+    let api_args = ApiArgs {
+        api: url.to_owned(),
+        token: None,
+        json: false,
+    };
     let api = Api::new(&api_args)?;
     // The table is minutes old, so the retention has to be short for anything to expire.
     let now_millis = SystemClock.now().as_micros() / 1000;
-    let options = vec![format!("expire_snapshots.older_than={now_millis}"), "expire_snapshots.retain_last=1".to_owned()];
+    let options = vec![
+        format!("expire_snapshots.older_than={now_millis}"),
+        "expire_snapshots.retain_last=1".to_owned(),
+    ];
     let work = WorkArgs {
         table: TABLE.to_owned(),
         actions: vec!["rewrite_data_files".to_owned(), "expire_snapshots".to_owned()],
@@ -118,14 +150,20 @@ fn report(job: &Value, before: &Census, after: &Census, folder: &Path, kept: boo
         print(&result_line(result))?;
     }
     print(&format!("\n{:<18} {:>18} {:>18}", TABLE, "before", "after"))?;
-    let row = |name: &str, of: fn(&Census) -> String| print(&format!("{name:<18} {:>18} {:>18}", of(before), of(after)));
+    let row = |name: &str, of: fn(&Census) -> String| {
+        print(&format!("{name:<18} {:>18} {:>18}", of(before), of(after)))
+    };
     row("data files", |census| census.data_files.to_string())?;
     row("delete files", |census| census.delete_files.to_string())?;
     row("snapshots", |census| census.snapshots.to_string())?;
     row("bytes", |census| human_bytes(census.bytes))?;
     row("rows", |census| census.rows.to_string())?;
     row("content checksum", |census| format!("{:016x}", census.checksum))?;
-    let (folder, hint) = if kept { (folder, "") } else { (Path::new("DIR"), "  # first: snowpack demo --keep DIR") };
+    let (folder, hint) = if kept {
+        (folder, "")
+    } else {
+        (Path::new("DIR"), "  # first: snowpack demo --keep DIR")
+    };
     print(&by_hand(&folder.display().to_string(), hint))?;
     Ok(())
 }

@@ -29,7 +29,11 @@ pub(crate) struct UsageError(pub(crate) String);
 /// Prints an error and its causes.
 pub(crate) fn report_error(error: &anyhow::Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "snowpack: {error:#}");
-    if error.is::<UsageError>() { ExitCode::from(2) } else { Exit::Failed.into() }
+    if error.is::<UsageError>() {
+        ExitCode::from(2)
+    } else {
+        Exit::Failed.into()
+    }
 }
 
 /// Prints a line for the person at the terminal, beside any document on standard output.
@@ -63,7 +67,11 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 #[cfg(test)]

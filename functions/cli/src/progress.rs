@@ -13,11 +13,18 @@ pub(crate) struct Progress {
 impl Progress {
     /// A bar that shows nothing yet.
     pub(crate) fn new() -> Self {
-        let target =
-            if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(0), target);
         let template = "{msg} [{bar:40}] {pos}/{len} {elapsed}";
-        bar.set_style(ProgressStyle::with_template(template).expect("the template is well formed").progress_chars("=> "));
+        bar.set_style(
+            ProgressStyle::with_template(template)
+                .expect("the template is well formed")
+                .progress_chars("=> "),
+        );
         Self { bar }
     }
 

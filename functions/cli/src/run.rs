@@ -29,7 +29,11 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Ok(catalog) => catalog,
         Err(error) => return report(&args, &work, &Outcome::failed(format!("{error:#}"))),
     };
-    let outcome = if work.dry_run { preview(catalog, &work).await? } else { execute(catalog, &work).await? };
+    let outcome = if work.dry_run {
+        preview(catalog, &work).await?
+    } else {
+        execute(catalog, &work).await?
+    };
     report(&args, &work, &outcome)
 }
 
@@ -42,7 +46,10 @@ struct Outcome {
 
 impl Outcome {
     fn failed(cause: String) -> Self {
-        Self { results: Vec::new(), error: Some(cause) }
+        Self {
+            results: Vec::new(),
+            error: Some(cause),
+        }
     }
 }
 
@@ -50,18 +57,28 @@ async fn preview(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
     let tables = CatalogTables::new(Arc::new(catalog), deployment()?);
     match tables.find(&work.table).await {
         Err(error) => return Ok(Outcome::failed(error.to_string())),
-        Ok(None) => return Ok(Outcome::failed(format!("table {} does not exist in the catalog", work.table))),
+        Ok(None) => {
+            return Ok(Outcome::failed(format!(
+                "table {} does not exist in the catalog",
+                work.table
+            )));
+        }
         Ok(Some(_)) => {}
     }
     let previews = tables.preview(&work.table, &work.actions, &work.options).await;
     let results = work.actions.iter().zip(previews);
-    let results = results.map(|(action, preview)| dry_run_result(*action, Some(preview))).collect();
+    let results = results
+        .map(|(action, preview)| dry_run_result(*action, Some(preview)))
+        .collect();
     Ok(Outcome { results, error: None })
 }
 
 async fn execute(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
     let engine = MaintenanceEngine::new(Arc::new(catalog), SystemClock, deployment()?);
-    let supervisor = Arc::new(Direct { stop: stop_on_ctrl_c(), progress: Progress::new() });
+    let supervisor = Arc::new(Direct {
+        stop: stop_on_ctrl_c(),
+        progress: Progress::new(),
+    });
     let provenance = Provenance { job: None, fence: 0 };
     let mut outcome = Outcome::default();
     for action in &work.actions {
@@ -72,9 +89,16 @@ async fn execute(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
     }
     for action in &work.actions {
         let started = Instant::now();
-        let run = engine.run(&work.table, *action, &work.options, &provenance, Arc::clone(&supervisor)).await;
+        let run = engine.run(
+            &work.table,
+            *action,
+            &work.options,
+            &provenance,
+            Arc::clone(&supervisor),
+        );
+        let ran = Box::pin(run).await;
         supervisor.progress.clear();
-        match run {
+        match ran {
             Ok(result) => outcome.results.push(result),
             Err(stop) => {
                 outcome.stop(*action, stop, started.elapsed().as_secs_f64());
@@ -89,11 +113,19 @@ impl Outcome {
     fn stop(&mut self, action: Action, stop: ActionStop, elapsed_seconds: f64) {
         let cause = match stop {
             ActionStop::Failed { cause, .. } => cause,
-            ActionStop::OutOfTime | ActionStop::Revoked => "interrupted; what was not committed was removed".to_owned(),
+            ActionStop::OutOfTime | ActionStop::Revoked => {
+                "interrupted; what was not committed was removed".to_owned()
+            }
         };
         self.error = Some(cause.clone());
         let metrics = std::collections::BTreeMap::new();
-        self.results.push(ActionResult { action, outcome: Err(cause), elapsed_seconds, metrics, preview: None });
+        self.results.push(ActionResult {
+            action,
+            outcome: Err(cause),
+            elapsed_seconds,
+            metrics,
+            preview: None,
+        });
     }
 }
 
@@ -109,11 +141,16 @@ impl Supervisor for Direct {
     }
 
     fn poll(&self) -> Result<(), ActionStop> {
-        if self.stop.is_cancelled() { Err(ActionStop::Revoked) } else { Ok(()) }
+        if self.stop.is_cancelled() {
+            Err(ActionStop::Revoked)
+        } else {
+            Ok(())
+        }
     }
 
     fn progress(&self, progress: snowpack_domain::Progress) {
-        self.progress.set(progress.action.as_str(), progress.done, progress.total);
+        self.progress
+            .set(progress.action.as_str(), progress.done, progress.total);
     }
 
     fn seconds_left(&self) -> Option<f64> {
@@ -146,16 +183,23 @@ pub(crate) fn stop_on_ctrl_c() -> CancellationToken {
 }
 
 fn report(args: &RunArgs, work: &Work, outcome: &Outcome) -> anyhow::Result<Exit> {
-    let status = if outcome.error.is_none() { "completed" } else { "failed" };
+    let status = if outcome.error.is_none() {
+        "completed"
+    } else {
+        "failed"
+    };
     let results: Vec<ResultBody> = outcome.results.iter().map(ResultBody::from).collect();
-    let document =
-        json!({ "table": work.table.to_string(), "status": status, "results": results, "error": outcome.error });
+    let document = json!({ "table": work.table.to_string(), "status": status, "results": results, "error": outcome.error });
     if args.json {
         print_json(&document)?;
     } else {
         show(&document)?;
     }
-    Ok(if outcome.error.is_none() { Exit::Done } else { Exit::Failed })
+    Ok(if outcome.error.is_none() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn show(document: &Value) -> anyhow::Result<()> {

@@ -32,15 +32,24 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long a message stays hidden while it is worked on; recovery covers jobs that take longer.
 const VISIBILITY_SECONDS: u32 = 900;
 
-type LocalWorker = Worker<SqliteStore, EmbeddedQueue<SystemClock>, MaintenanceEngine<AnyCatalog, SystemClock>, SystemClock>;
+type LocalWorker =
+    Worker<SqliteStore, EmbeddedQueue<SystemClock>, MaintenanceEngine<AnyCatalog, SystemClock>, SystemClock>;
 
 /// `snowpack serve`.
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
     let catalog = Arc::new(open(&args.catalog).await?);
-    let listener =
-        TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
     let stop = stop_on_ctrl_c();
-    let server = Server::start(catalog, State::open(&args.state)?, listener, usize::from(args.workers), stop).await?;
+    let server = Server::start(
+        catalog,
+        State::open(&args.state)?,
+        listener,
+        usize::from(args.workers),
+        stop,
+    )
+    .await?;
     note(&format!("listening on http://{}", server.address));
     server.join().await?;
     Ok(Exit::Done)
@@ -74,18 +83,34 @@ impl Server {
         for number in 0..workers {
             let engine = MaintenanceEngine::new(Arc::clone(&catalog), clock, deployment()?);
             let name = format!("local-{}-{number}", std::process::id());
-            let worker = Worker::new(Arc::clone(&store), Arc::clone(&queue), engine, clock, name, Limits::default());
+            let worker = Worker::new(
+                Arc::clone(&store),
+                Arc::clone(&queue),
+                engine,
+                clock,
+                name,
+                Limits::default(),
+            );
             tasks.spawn(work(worker, Arc::clone(&queue), stop.clone()));
         }
         tasks.spawn(keep_synced(Arc::clone(&store), tables.clone(), stop.clone()));
-        tasks.spawn(keep_recovering(Arc::clone(&store), Arc::clone(&queue), stop.clone()));
+        tasks.spawn(keep_recovering(
+            Arc::clone(&store),
+            Arc::clone(&queue),
+            stop.clone(),
+        ));
         let address = listener.local_addr()?;
         let router = router(&store, &queue, tables)?;
         tasks.spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+            let served =
+                axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
             served.await.context("the HTTP server failed")
         });
-        Ok(Self { address, tasks, _state: state })
+        Ok(Self {
+            address,
+            tasks,
+            _state: state,
+        })
     }
 
     /// Waits until everything has stopped.
@@ -118,7 +143,11 @@ fn router(
 }
 
 /// Takes messages until told to stop. A message whose handling failed stays in the queue.
-async fn work(worker: LocalWorker, queue: Arc<EmbeddedQueue<SystemClock>>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn work(
+    worker: LocalWorker,
+    queue: Arc<EmbeddedQueue<SystemClock>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
         match queue.receive(SystemClock.now(), VISIBILITY_SECONDS).await {
             Ok(Some((job, receipt))) => match worker.handle(&job, None, stop.clone()).await {

@@ -47,7 +47,11 @@ where
     C: Clock + Clone,
 {
     let job = decode_message(message.body.as_deref().unwrap_or_default())?;
-    let time_limit = deadline.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
-    worker.handle(&job, Some(time_limit), CancellationToken::new()).await?;
+    let time_limit = deadline
+        .duration_since(SystemTime::now())
+        .unwrap_or(Duration::ZERO);
+    worker
+        .handle(&job, Some(time_limit), CancellationToken::new())
+        .await?;
     Ok(())
 }

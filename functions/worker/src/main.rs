@@ -1,5 +1,8 @@
 //! Lambda entry point of the worker: settings, clients and engine once at cold start, then SQS events.
 
+// The engine's futures nest deeper than the default lets the compiler look.
+#![recursion_limit = "256"]
+
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -19,10 +22,19 @@ async fn main() -> anyhow::Result<()> {
     let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
     let queue = Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url));
     let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
-    let catalog = snowpack_catalog::open(&settings.catalog.into(), Some(s3)).await.context("opening the catalog")?;
+    let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
+        .await
+        .context("opening the catalog")?;
     let engine = MaintenanceEngine::new(Arc::new(catalog), SystemClock, settings.deployment);
     let name = std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| "worker".to_owned());
-    let worker = Arc::new(Worker::new(store, queue, engine, SystemClock, name, Limits::default()));
+    let worker = Arc::new(Worker::new(
+        store,
+        queue,
+        engine,
+        SystemClock,
+        name,
+        Limits::default(),
+    ));
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| {
         let worker = Arc::clone(&worker);
         async move {
@@ -31,5 +43,7 @@ async fn main() -> anyhow::Result<()> {
             Ok::<_, lambda_runtime::Error>(response)
         }
     });
-    lambda_runtime::run(handler).await.map_err(|error| anyhow::anyhow!(error))
+    lambda_runtime::run(handler)
+        .await
+        .map_err(|error| anyhow::anyhow!(error))
 }

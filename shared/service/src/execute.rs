@@ -173,9 +173,9 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             tracing::info!(event = "action_started", job_id = %job.id, table = %job.table, %action);
             let run = self
                 .engine
-                .run(&job.table, *action, &job.options, &provenance, Arc::clone(guard))
-                .await;
-            let result = match run {
+                .run(&job.table, *action, &job.options, &provenance, Arc::clone(guard));
+            // On the heap: the engine's state machine is large, and deep enough to tire the compiler.
+            let result = match Box::pin(run).await {
                 Ok(result) => result,
                 Err(stop) => return Ok(stopped(*action, stop, started.elapsed().as_secs_f64())),
             };

@@ -44,13 +44,20 @@ impl Api {
     /// A client for the API that the flags or environment name.
     pub(crate) fn new(args: &ApiArgs) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build()?;
-        let base = reqwest::Url::parse(&args.api).with_context(|| format!("--api {:?} is not a URL", args.api))?;
-        Ok(Self { client, base, token: args.token.clone() })
+        let base =
+            reqwest::Url::parse(&args.api).with_context(|| format!("--api {:?} is not a URL", args.api))?;
+        Ok(Self {
+            client,
+            base,
+            token: args.token.clone(),
+        })
     }
 
     /// Whether the server is on this machine.
     pub(crate) fn is_local(&self) -> bool {
-        self.base.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]")
+        self.base
+            .host_str()
+            .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]")
     }
 
     /// GET.
@@ -64,10 +71,20 @@ impl Api {
     }
 
     /// POST of a maintenance job.
-    pub(crate) async fn submit(&self, work: &Work, options: &[String], key: Option<&str>) -> anyhow::Result<Answer> {
+    pub(crate) async fn submit(
+        &self,
+        work: &Work,
+        options: &[String],
+        key: Option<&str>,
+    ) -> anyhow::Result<Answer> {
         let table = &work.table;
-        let path = format!("/tables/{}/{}/maintenance", segment(table.database.as_str()), segment(table.table.as_str()));
-        self.send(Method::POST, &path, &[], Some(submit_body(work, options)), key).await
+        let path = format!(
+            "/tables/{}/{}/maintenance",
+            segment(table.database.as_str()),
+            segment(table.table.as_str())
+        );
+        self.send(Method::POST, &path, &[], Some(submit_body(work, options)), key)
+            .await
     }
 
     async fn send(
@@ -89,13 +106,27 @@ impl Api {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request.send().await.with_context(|| format!("no answer from {}", self.base))?;
+        let response = request
+            .send()
+            .await
+            .with_context(|| format!("no answer from {}", self.base))?;
         let status = response.status();
-        let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let text = response.text().await.with_context(|| format!("the answer of {url} broke off"))?;
-        let body = serde_json::from_str(&text)
-            .with_context(|| format!("{url} answered {status} with something other than JSON: is it a Snowpack API?"))?;
-        Ok(Answer { status, retry_after: seconds.map(Duration::from_secs), body })
+        let seconds = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let text = response
+            .text()
+            .await
+            .with_context(|| format!("the answer of {url} broke off"))?;
+        let body = serde_json::from_str(&text).with_context(|| {
+            format!("{url} answered {status} with something other than JSON: is it a Snowpack API?")
+        })?;
+        Ok(Answer {
+            status,
+            retry_after: seconds.map(Duration::from_secs),
+            body,
+        })
     }
 }
 
@@ -115,7 +146,10 @@ impl Answer {
             print_json(&self.body)?;
         }
         let message = self.body["message"].as_str().unwrap_or("no reason given");
-        let hint = self.body["active_job_id"].as_str().map(|id| format!(" (active job {id})")).unwrap_or_default();
+        let hint = self.body["active_job_id"]
+            .as_str()
+            .map(|id| format!(" (active job {id})"))
+            .unwrap_or_default();
         note(&format!("snowpack: refused: {message}{hint}"));
         Ok(None)
     }
@@ -126,13 +160,21 @@ impl Answer {
     /// Anything else, with the API's message.
     pub(crate) fn body_or_error(self) -> anyhow::Result<Value> {
         if !self.status.is_success() {
-            bail!("the API answered {}: {}", self.status, self.body["message"].as_str().unwrap_or("no reason given"));
+            bail!(
+                "the API answered {}: {}",
+                self.status,
+                self.body["message"].as_str().unwrap_or("no reason given")
+            );
         }
         Ok(self.body)
     }
 
     /// How long to wait before the next poll.
     pub(crate) fn retry_after(&self, local: bool) -> Duration {
-        if local { LOCAL_POLL } else { self.retry_after.unwrap_or(DEFAULT_POLL) }
+        if local {
+            LOCAL_POLL
+        } else {
+            self.retry_after.unwrap_or(DEFAULT_POLL)
+        }
     }
 }

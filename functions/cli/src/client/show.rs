@@ -24,11 +24,18 @@ pub(super) fn job(args: &ApiArgs, job: &Value) -> anyhow::Result<()> {
 pub(crate) fn result_line(result: &Value) -> String {
     let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
     let seconds = result["elapsed_seconds"].as_f64().unwrap_or_default();
-    let outcome = if result["success"] == true { text("message") } else { format!("FAILED: {}", text("error")) };
+    let outcome = if result["success"] == true {
+        text("message")
+    } else {
+        format!("FAILED: {}", text("error"))
+    };
     let mut line = format!("  {:<30} {outcome} ({seconds:.1} s)", text("action"));
     if let Some(preview) = result["preview"].as_object() {
         for (name, value) in preview.iter().filter(|(_, value)| !value.is_null()) {
-            line.push_str(&format!("\n    {name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+            line.push_str(&format!(
+                "\n    {name}: {}",
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+            ));
         }
     }
     line
@@ -53,7 +60,12 @@ pub(super) fn tables(tables: &[Value]) -> anyhow::Result<()> {
 
 fn headline(job: &Value) -> String {
     let text = |name: &str| job[name].as_str().unwrap_or_default().to_owned();
-    let actions: Vec<_> = job["actions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let actions: Vec<_> = job["actions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let dry_run = if job["dry_run"] == true { " (dry run)" } else { "" };
     format!(
         "{} {:<9} {}.{} {}{dry_run}",

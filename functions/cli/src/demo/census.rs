@@ -22,13 +22,19 @@ pub(super) struct Census {
 
 /// Reads the table's current snapshot.
 pub(super) async fn take(loaded: &LoadedTable) -> anyhow::Result<Census> {
-    let mut census = Census { snapshots: loaded.metadata.snapshots().len() as u64, ..Census::default() };
+    let mut census = Census {
+        snapshots: loaded.metadata.snapshots().len() as u64,
+        ..Census::default()
+    };
     count_files(loaded, &mut census).await?;
     let table = Table::builder()
         .file_io(loaded.io.clone())
         .metadata(loaded.metadata.clone())
         .metadata_location(loaded.metadata_location.clone())
-        .identifier(iceberg::TableIdent::from_strs([loaded.id.database.as_str(), loaded.id.table.as_str()])?)
+        .identifier(iceberg::TableIdent::from_strs([
+            loaded.id.database.as_str(),
+            loaded.id.table.as_str(),
+        ])?)
         .runtime(iceberg::Runtime::current())
         .build()?;
     let mut batches = table.scan().select_all().build()?.to_arrow().await?;
@@ -39,7 +45,9 @@ pub(super) async fn take(loaded: &LoadedTable) -> anyhow::Result<Census> {
 }
 
 async fn count_files(loaded: &LoadedTable, census: &mut Census) -> anyhow::Result<()> {
-    let Some(snapshot) = loaded.metadata.current_snapshot() else { return Ok(()) };
+    let Some(snapshot) = loaded.metadata.current_snapshot() else {
+        return Ok(());
+    };
     let bytes = loaded.io.new_input(snapshot.manifest_list())?.read().await?;
     let list = iceberg::spec::ManifestList::parse_with_version(&bytes, loaded.metadata.format_version())?;
     for manifest in list.entries() {
@@ -58,7 +66,11 @@ async fn count_files(loaded: &LoadedTable, census: &mut Census) -> anyhow::Resul
 }
 
 fn hash_rows(batch: &RecordBatch, census: &mut Census) -> anyhow::Result<()> {
-    let fields = batch.columns().iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    let fields = batch
+        .columns()
+        .iter()
+        .map(|column| SortField::new(column.data_type().clone()))
+        .collect();
     let rows = RowConverter::new(fields)?.convert_columns(batch.columns())?;
     census.rows += batch.num_rows() as u64;
     for row in &rows {
@@ -69,5 +81,7 @@ fn hash_rows(batch: &RecordBatch, census: &mut Census) -> anyhow::Result<()> {
 
 /// 64-bit FNV-1a (Fowler, Noll and Vo).
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use arrow_array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray};
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileBuilder, Literal, MAIN_BRANCH, ManifestFile, ManifestListWriter, ManifestWriter,
-    ManifestWriterBuilder, NestedField, Operation, PrimitiveType, Schema, SchemaRef, Snapshot, SnapshotReference,
-    SnapshotRetention, Struct, Summary, Type, UnboundPartitionSpec,
+    DataContentType, DataFile, DataFileBuilder, Literal, MAIN_BRANCH, ManifestFile, ManifestListWriter,
+    ManifestWriter, ManifestWriterBuilder, NestedField, Operation, PrimitiveType, Schema, SchemaRef,
+    Snapshot, SnapshotReference, SnapshotRetention, Struct, Summary, Type, UnboundPartitionSpec,
 };
 use iceberg::writer::file_writer::{FileWriter as _, FileWriterBuilder as _, ParquetWriterBuilder};
 use iceberg::{TableRequirement, TableUpdate};
@@ -42,7 +42,8 @@ pub(super) fn schema() -> anyhow::Result<Schema> {
 
 /// Partitioned by day.
 pub(super) fn partitioning() -> anyhow::Result<UnboundPartitionSpec> {
-    let by_day = UnboundPartitionSpec::builder().add_partition_field(2, "day", iceberg::spec::Transform::Identity)?;
+    let by_day =
+        UnboundPartitionSpec::builder().add_partition_field(2, "day", iceberg::spec::Transform::Identity)?;
     Ok(by_day.build())
 }
 
@@ -52,7 +53,11 @@ pub(super) async fn neglect<C: Catalog>(
     table: LoadedTable,
     note: impl Fn(u64, u64),
 ) -> anyhow::Result<LoadedTable> {
-    let mut writer = Writer { schema: table.metadata.current_schema().clone(), table, manifests: Vec::new() };
+    let mut writer = Writer {
+        schema: table.metadata.current_schema().clone(),
+        table,
+        manifests: Vec::new(),
+    };
     let mut written: Vec<(i32, String)> = Vec::new();
     for commit in 0..APPENDS {
         let mut files = Vec::new();
@@ -66,7 +71,11 @@ pub(super) async fn neglect<C: Catalog>(
     }
     for commit in 0..DELETES {
         let day = i32::try_from(commit)? % DAYS;
-        let of_day: Vec<_> = written.iter().filter(|(of, _)| *of == day).map(|(_, path)| path.clone()).collect();
+        let of_day: Vec<_> = written
+            .iter()
+            .filter(|(of, _)| *of == day)
+            .map(|(_, path)| path.clone())
+            .collect();
         let file = writer.position_deletes(commit, day, &of_day).await?;
         writer.commit(catalog, vec![file], Operation::Delete).await?;
         note(APPENDS + commit + 1, APPENDS + DELETES);
@@ -85,16 +94,27 @@ impl Writer {
     async fn data_file(&self, commit: u64, day: i32) -> anyhow::Result<DataFile> {
         let first = (i64::try_from(commit)? * i64::from(DAYS) + i64::from(day)) * ROWS_PER_FILE;
         let ids: Vec<i64> = (first..first + ROWS_PER_FILE).collect();
-        let customers = ids.iter().map(|id| format!("customer-{:05}", id.wrapping_mul(7919).rem_euclid(50_021)));
-        let amounts = ids.iter().map(|id| id.wrapping_mul(104_729).rem_euclid(1_000_003));
+        let customers = ids
+            .iter()
+            .map(|id| format!("customer-{:05}", id.wrapping_mul(7919).rem_euclid(50_021)));
+        let amounts = ids
+            .iter()
+            .map(|id| id.wrapping_mul(104_729).rem_euclid(1_000_003));
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(ids.clone())),
             Arc::new(Date32Array::from(vec![FIRST_DAY + day; ids.len()])),
             Arc::new(StringArray::from_iter_values(customers)),
             Arc::new(Int64Array::from_iter_values(amounts)),
         ];
-        let path = format!("{}/data/day={day}/{commit:05}-{day}.parquet", self.table.metadata.location());
-        self.write(&path, &self.schema, columns).await?.partition(partition(day)).build().context("data file")
+        let path = format!(
+            "{}/data/day={day}/{commit:05}-{day}.parquet",
+            self.table.metadata.location()
+        );
+        self.write(&path, &self.schema, columns)
+            .await?
+            .partition(partition(day))
+            .build()
+            .context("data file")
     }
 
     /// Deletes about one row in eleven of each file.
@@ -103,35 +123,64 @@ impl Writer {
         let mut sorted = files.to_vec();
         sorted.sort();
         let step = usize::try_from(11 + commit)?;
-        let positions = || (0..ROWS_PER_FILE).skip(usize::try_from(commit).unwrap_or(0)).step_by(step);
-        let paths = sorted.iter().flat_map(|path| positions().map(move |_| path.as_str()));
+        let positions = || {
+            (0..ROWS_PER_FILE)
+                .skip(usize::try_from(commit).unwrap_or(0))
+                .step_by(step)
+        };
+        let paths = sorted
+            .iter()
+            .flat_map(|path| positions().map(move |_| path.as_str()));
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(paths)),
-            Arc::new(Int64Array::from_iter_values(sorted.iter().flat_map(|_| positions()))),
+            Arc::new(Int64Array::from_iter_values(
+                sorted.iter().flat_map(|_| positions()),
+            )),
         ];
-        let path = format!("{}/data/day={day}/{commit:05}-deletes.parquet", self.table.metadata.location());
+        let path = format!(
+            "{}/data/day={day}/{commit:05}-deletes.parquet",
+            self.table.metadata.location()
+        );
         let mut file = self.write(&path, &schema, columns).await?;
-        file.content(DataContentType::PositionDeletes).partition(partition(day));
+        file.content(DataContentType::PositionDeletes)
+            .partition(partition(day));
         file.build().context("position deletes")
     }
 
-    async fn write(&self, path: &str, schema: &SchemaRef, columns: Vec<ArrayRef>) -> anyhow::Result<DataFileBuilder> {
+    async fn write(
+        &self,
+        path: &str,
+        schema: &SchemaRef,
+        columns: Vec<ArrayRef>,
+    ) -> anyhow::Result<DataFileBuilder> {
         let batch = RecordBatch::try_new(Arc::new(schema_to_arrow_schema(schema)?), columns)?;
         let builder = ParquetWriterBuilder::new(WriterProperties::builder().build(), Arc::clone(schema));
         let mut writer = builder.build(self.table.io.new_output(path)?).await?;
         writer.write(&batch).await?;
-        let mut file = writer.close().await?.pop().context("the writer returned no file")?;
+        let mut file = writer
+            .close()
+            .await?
+            .pop()
+            .context("the writer returned no file")?;
         file.partition_spec_id(self.table.metadata.default_partition_spec_id());
         Ok(file)
     }
 
     /// One snapshot that adds these files.
-    async fn commit<C: Catalog>(&mut self, catalog: &C, files: Vec<DataFile>, operation: Operation) -> anyhow::Result<()> {
+    async fn commit<C: Catalog>(
+        &mut self,
+        catalog: &C,
+        files: Vec<DataFile>,
+        operation: Operation,
+    ) -> anyhow::Result<()> {
         let metadata = Arc::clone(&self.table.metadata);
         let snapshot_id = i64::try_from(rand::random::<u64>() >> 1)?;
         let sequence_number = metadata.next_sequence_number();
         let folder = format!("{}/metadata/{snapshot_id}", metadata.location());
-        self.manifests.push(self.manifest(&folder, snapshot_id, files, operation == Operation::Delete).await?);
+        self.manifests.push(
+            self.manifest(&folder, snapshot_id, files, operation == Operation::Delete)
+                .await?,
+        );
         let list = format!("{folder}-list.avro");
         let output = self.table.io.new_output(&list)?.writer().await?;
         let parent = metadata.current_snapshot_id();
@@ -149,11 +198,16 @@ impl Writer {
             .with_timestamp_ms(now_millis())
             .with_manifest_list(list)
             .with_schema_id(self.schema.schema_id())
-            .with_summary(Summary { operation, additional_properties: HashMap::new() })
+            .with_summary(Summary {
+                operation,
+                additional_properties: HashMap::new(),
+            })
             .build();
         let retention = SnapshotRetention::branch(None, None, None);
         let change = TableChange {
-            requirements: vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }],
+            requirements: vec![TableRequirement::UuidMatch {
+                uuid: metadata.uuid(),
+            }],
             updates: vec![
                 TableUpdate::AddSnapshot { snapshot },
                 TableUpdate::SetSnapshotRef {
@@ -176,7 +230,11 @@ impl Writer {
         let spec = self.table.metadata.default_partition_spec().as_ref().clone();
         let output = self.table.io.new_output(format!("{folder}-m0.avro"))?;
         let builder = ManifestWriterBuilder::new(output, Some(snapshot_id), Arc::clone(&self.schema), spec);
-        let mut writer: ManifestWriter = if deletes { builder.build_v2_deletes() } else { builder.build_v2_data() };
+        let mut writer: ManifestWriter = if deletes {
+            builder.build_v2_deletes()
+        } else {
+            builder.build_v2_data()
+        };
         for file in files {
             writer.add_file(file, iceberg::spec::UNASSIGNED_SEQUENCE_NUMBER)?;
         }
@@ -191,7 +249,9 @@ fn partition(day: i32) -> Struct {
 fn position_delete_schema() -> anyhow::Result<Schema> {
     let path = NestedField::required(FILE_PATH_ID, "file_path", Type::Primitive(PrimitiveType::String));
     let position = NestedField::required(POSITION_ID, "pos", Type::Primitive(PrimitiveType::Long));
-    Ok(Schema::builder().with_fields([Arc::new(path), Arc::new(position)]).build()?)
+    Ok(Schema::builder()
+        .with_fields([Arc::new(path), Arc::new(position)])
+        .build()?)
 }
 
 fn now_millis() -> i64 {

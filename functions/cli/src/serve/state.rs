@@ -25,7 +25,10 @@ impl State {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                bail!("another snowpack server uses {}: stop it or choose another --state", folder.display())
+                bail!(
+                    "another snowpack server uses {}: stop it or choose another --state",
+                    folder.display()
+                )
             }
             Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the state folder"),
         }
