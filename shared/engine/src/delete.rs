@@ -65,8 +65,12 @@ async fn delete_batch(io: &FileIO, paths: &[String]) -> u64 {
         }
         u64::from(deleted.is_err())
     };
-    let singles = futures::stream::iter(paths.to_vec()).map(delete_one).buffer_unordered(SINGLE_DELETES);
-    singles.fold(0, |failed, one| std::future::ready(failed + one)).await
+    let singles = futures::stream::iter(paths.to_vec())
+        .map(delete_one)
+        .buffer_unordered(SINGLE_DELETES);
+    singles
+        .fold(0, |failed, one| std::future::ready(failed + one))
+        .await
 }
 
 #[cfg(test)]
@@ -102,7 +106,11 @@ mod tests {
     async fn files(io: &FileIO, count: usize) -> Vec<String> {
         let paths: Vec<_> = (0..count).map(|i| format!("memory:///t/{i}")).collect();
         for path in &paths {
-            io.new_output(path).unwrap().write(Bytes::from_static(b"x")).await.unwrap();
+            io.new_output(path)
+                .unwrap()
+                .write(Bytes::from_static(b"x"))
+                .await
+                .unwrap();
         }
         paths
     }
@@ -127,8 +135,16 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let missing = dir.path().join("missing").display().to_string();
         let paths = [missing, folder, there.clone()];
-        let done = delete_unreferenced(&io, &paths, &Allows(AtomicUsize::new(9))).await.unwrap();
-        assert_eq!(done, Deletion { deleted: 2, failed: 1 });
+        let done = delete_unreferenced(&io, &paths, &Allows(AtomicUsize::new(9)))
+            .await
+            .unwrap();
+        assert_eq!(
+            done,
+            Deletion {
+                deleted: 2,
+                failed: 1
+            }
+        );
         assert!(!std::path::Path::new(&there).exists());
     }
 }

@@ -29,7 +29,9 @@ pub(crate) enum EngineError {
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
     /// The action is not part of this version.
-    #[error("{0} is not available in this version of Snowpack; nothing was touched: submit the job without it")]
+    #[error(
+        "{0} is not available in this version of Snowpack; nothing was touched: submit the job without it"
+    )]
     NotBuilt(Action),
     /// The table was dropped and created anew while the action ran.
     #[error("table {0} was dropped and created again while it was being maintained; submit the job again")]

@@ -12,6 +12,7 @@ use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableCha
 use snowpack_domain::{Progress, TableId};
 use snowpack_service::ports::{ActionStop, Supervisor};
 
+pub(crate) mod parquet;
 mod table;
 
 pub(crate) use table::{BY_PART, FLAT, FakeTable, Row};
@@ -69,7 +70,9 @@ impl FakeCatalog {
             return Err(CommitError::Conflict("the metadata location changed".to_owned()));
         }
         for requirement in &change.requirements {
-            requirement.check(Some(&stored.1)).map_err(|error| CommitError::Conflict(error.to_string()))?;
+            requirement
+                .check(Some(&stored.1))
+                .map_err(|error| CommitError::Conflict(error.to_string()))?;
         }
         let mut builder = TableMetadata::clone(&stored.1).into_builder(None);
         for update in change.updates {
@@ -113,11 +116,17 @@ impl Catalog for FakeCatalog {
     }
 }
 
-/// Allows everything, or revokes from the given checkpoint on.
+/// Allows everything, or as much as a test wants.
 #[derive(Default)]
 pub(crate) struct FakeSupervisor {
+    /// Revokes from this checkpoint on.
     pub(crate) revoke_at: Option<u64>,
+    /// Out of time once this many file groups have been written.
+    pub(crate) groups_in_time: Option<u64>,
+    /// The process dies at this fault point.
+    pub(crate) dies_at: Option<&'static str>,
     pub(crate) checkpoints: AtomicU64,
+    pub(crate) groups: AtomicU64,
 }
 
 impl Supervisor for FakeSupervisor {
@@ -128,11 +137,24 @@ impl Supervisor for FakeSupervisor {
             _ => Ok(()),
         }
     }
+
     fn poll(&self) -> Result<(), ActionStop> {
-        Ok(())
+        match self.groups_in_time {
+            Some(limit) if self.groups.load(Ordering::SeqCst) >= limit => Err(ActionStop::OutOfTime),
+            _ => Ok(()),
+        }
     }
+
     fn progress(&self, _: Progress) {}
+
     fn seconds_left(&self) -> Option<f64> {
         None
+    }
+
+    fn reached(&self, point: &'static str) {
+        if point == crate::points::FILES_WRITTEN {
+            self.groups.fetch_add(1, Ordering::SeqCst);
+        }
+        assert!(self.dies_at != Some(point), "the process dies at {point}");
     }
 }

@@ -16,7 +16,9 @@ pub(crate) struct Report {
 impl Report {
     /// A report with these counts.
     pub(crate) fn new<'a>(message: String, counts: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
-        let metrics = counts.into_iter().map(|(name, count)| (name.to_owned(), Metric::Count(count)));
+        let metrics = counts
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), Metric::Count(count)));
         Self {
             message,
             metrics: metrics.collect(),

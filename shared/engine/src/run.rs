@@ -28,7 +28,11 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
     /// An engine for the tables of `catalog`. `deployment` holds the deployment's settings, named like the
     /// `snowpack.*` table properties without that prefix.
     pub fn new(catalog: Arc<C>, clock: K, deployment: HashMap<String, String>) -> Self {
-        Self { catalog, clock, deployment }
+        Self {
+            catalog,
+            clock,
+            deployment,
+        }
     }
 
     fn compaction(&self, table: &LoadedTable, options: &JobOptions) -> Result<Compaction, OptionError> {
@@ -111,7 +115,9 @@ impl<C: Catalog, K: Clock> Engine for MaintenanceEngine<C, K> {
         actions: &[Action],
         options: &JobOptions,
     ) -> Result<(), ActionStop> {
-        self.check(table, actions, options).await.map_err(EngineError::into_stop)
+        self.check(table, actions, options)
+            .await
+            .map_err(EngineError::into_stop)
     }
 
     async fn run<S: Supervisor>(
@@ -160,3 +166,6 @@ fn summary(action: Action, provenance: &Provenance) -> BTreeMap<String, String> 
     }
     summary
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,9 @@ pub(crate) enum Conflict {
 impl std::fmt::Display for Conflict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::HistoryChanged => f.write_str("the branch no longer descends from the snapshot planned from"),
+            Self::HistoryChanged => {
+                f.write_str("the branch no longer descends from the snapshot planned from")
+            }
             Self::FileGone(path) => write!(f, "{path} is no longer part of the table"),
             Self::NewDeletes(path) => write!(f, "rows of {path} were deleted meanwhile"),
         }
@@ -55,7 +57,9 @@ impl NewDeletes {
 
     fn name_positions_of(&self, file: &LiveFile, scope: &ScopeKey) -> bool {
         self.positions.contains(scope)
-            || self.files.contains(normalize_location(file.file.file_path()).as_ref())
+            || self
+                .files
+                .contains(normalize_location(file.file.file_path()).as_ref())
     }
 }
 
@@ -108,7 +112,9 @@ impl Facts {
         if file.spec_id == self.output_spec_id || new.rows.is_empty() {
             return false;
         }
-        let mut places = added.iter().map(|file| ScopeKey::new(self.output_spec_id, file.partition()));
+        let mut places = added
+            .iter()
+            .map(|file| ScopeKey::new(self.output_spec_id, file.partition()));
         new.rows.contains(scope) || places.any(|place| new.rows.contains(&place))
     }
 }

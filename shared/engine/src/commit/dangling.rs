@@ -35,7 +35,9 @@ impl LiveData {
             self.referenced.insert(path.to_owned());
         }
         self.partitions.entry(scope).or_default().insert(sequence);
-        let lowest = self.min_data_sequence.map_or(sequence.data, |min| min.min(sequence.data));
+        let lowest = self
+            .min_data_sequence
+            .map_or(sequence.data, |min| min.min(sequence.data));
         self.min_data_sequence = Some(lowest);
     }
 
@@ -45,9 +47,9 @@ impl LiveData {
             Reach::File(path) => !self.referenced.contains(path),
             Reach::AllRows => self.min_data_sequence.is_none_or(|min| min >= delete.data),
             Reach::PartitionRows(scope) => self.none_in(scope, |data| data.data < delete.data),
-            Reach::PartitionPositions(scope) => {
-                self.none_in(scope, |data| data.data <= delete.data && !added_after(data, delete))
-            }
+            Reach::PartitionPositions(scope) => self.none_in(scope, |data| {
+                data.data <= delete.data && !added_after(data, delete)
+            }),
         }
     }
 
@@ -58,7 +60,9 @@ impl LiveData {
     }
 
     fn none_in(&self, scope: &ScopeKey, applies: impl Fn(&Sequence) -> bool) -> bool {
-        self.partitions.get(scope).is_none_or(|files| !files.iter().any(applies))
+        self.partitions
+            .get(scope)
+            .is_none_or(|files| !files.iter().any(applies))
     }
 }
 
@@ -127,7 +131,10 @@ mod tests {
     fn deletes_older_than_all_data_are_dropped_table_wide() {
         let data = live(&[("a", 1, at(5, 9))]);
         assert!(data.all_newer_than(at(4, 4)) && !data.all_newer_than(at(5, 5)));
-        assert!(!data.all_newer_than(at(0, 0)), "written as v1: the number says nothing");
+        assert!(
+            !data.all_newer_than(at(0, 0)),
+            "written as v1: the number says nothing"
+        );
         assert!(!LiveData::default().all_newer_than(at(4, 4)));
     }
 }

@@ -52,7 +52,11 @@ impl SnapshotManifests {
 
 /// Those with entries that are not deleted.
 pub(crate) fn with_live_files(manifests: &[ManifestFile]) -> Vec<ManifestFile> {
-    manifests.iter().filter(|manifest| has_live_files(manifest)).cloned().collect()
+    manifests
+        .iter()
+        .filter(|manifest| has_live_files(manifest))
+        .cloned()
+        .collect()
 }
 
 /// Whether a manifest has entries that are not deleted.
@@ -121,7 +125,11 @@ impl ManifestCache {
     ///
     /// # Errors
     /// [`FileError`] naming a manifest that had to be read and could not be.
-    pub(crate) async fn fill_in_counts(&self, io: &FileIO, files: &mut [ManifestFile]) -> Result<(), FileError> {
+    pub(crate) async fn fill_in_counts(
+        &self,
+        io: &FileIO,
+        files: &mut [ManifestFile],
+    ) -> Result<(), FileError> {
         for file in files.iter_mut().filter(|file| lacks_counts(file)) {
             let manifest = self.load(io, file).await?;
             let mut counts = [(0, 0); 3];
@@ -143,7 +151,8 @@ impl ManifestCache {
         let bytes = kept.bytes + u64::try_from(file.manifest_length).unwrap_or(0);
         if bytes <= self.limit_bytes {
             kept.bytes = bytes;
-            kept.manifests.insert(file.manifest_path.clone(), Arc::clone(manifest));
+            kept.manifests
+                .insert(file.manifest_path.clone(), Arc::clone(manifest));
         }
     }
 
@@ -153,8 +162,16 @@ impl ManifestCache {
 }
 
 fn lacks_counts(file: &ManifestFile) -> bool {
-    let files = [file.added_files_count, file.existing_files_count, file.deleted_files_count];
-    let rows = [file.added_rows_count, file.existing_rows_count, file.deleted_rows_count];
+    let files = [
+        file.added_files_count,
+        file.existing_files_count,
+        file.deleted_files_count,
+    ];
+    let rows = [
+        file.added_rows_count,
+        file.existing_rows_count,
+        file.deleted_rows_count,
+    ];
     files.contains(&None) || rows.contains(&None)
 }
 

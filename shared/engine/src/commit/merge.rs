@@ -23,7 +23,8 @@ impl MergePolicy {
     pub(crate) fn of(properties: &HashMap<String, String>) -> Self {
         let get = |name: &str| properties.get(name).map(|text| text.trim());
         Self {
-            enabled: get("commit.manifest-merge.enabled").is_none_or(|text| !text.eq_ignore_ascii_case("false")),
+            enabled: get("commit.manifest-merge.enabled")
+                .is_none_or(|text| !text.eq_ignore_ascii_case("false")),
             target_bytes: get("commit.manifest.target-size-bytes")
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(TARGET_BYTES),
@@ -114,7 +115,9 @@ mod tests {
     }
 
     fn plan(policy: MergePolicy, manifests: &[(&str, i32, i64)]) -> Vec<Vec<String>> {
-        let manifests = manifests.iter().map(|(name, spec, length)| manifest(name, *spec, *length));
+        let manifests = manifests
+            .iter()
+            .map(|(name, spec, length)| manifest(name, *spec, *length));
         let names = |bin: Vec<ManifestFile>| bin.into_iter().map(|m| m.manifest_path).collect();
         policy.plan(manifests.collect()).into_iter().map(names).collect()
     }
@@ -132,13 +135,25 @@ mod tests {
         let four = [("new", 0, 4), ("b", 0, 4), ("c", 0, 4), ("d", 0, 4)];
         assert_eq!(plan(policy(100, 5), &four), [["new"], ["b"], ["c"], ["d"]]);
         assert_eq!(plan(policy(100, 4), &four), [["new", "b", "c", "d"]]);
-        assert_eq!(plan(policy(8, 100), &four), [vec!["new"], vec!["b"], vec!["c", "d"]]);
+        assert_eq!(
+            plan(policy(8, 100), &four),
+            [vec!["new"], vec!["b"], vec!["c", "d"]]
+        );
     }
 
     #[test]
     fn specs_merge_apart_and_large_manifests_stay_alone() {
-        let mixed = [("new", 1, 1), ("x", 0, 1), ("y", 1, 1), ("z", 0, 1), ("big", 0, 99)];
-        assert_eq!(plan(policy(10, 9), &mixed), [vec!["new"], vec!["y"], vec!["x", "z"], vec!["big"]]);
+        let mixed = [
+            ("new", 1, 1),
+            ("x", 0, 1),
+            ("y", 1, 1),
+            ("z", 0, 1),
+            ("big", 0, 99),
+        ];
+        assert_eq!(
+            plan(policy(10, 9), &mixed),
+            [vec!["new"], vec!["y"], vec!["x", "z"], vec!["big"]]
+        );
         let off = MergePolicy {
             enabled: false,
             ..policy(100, 2)

@@ -4,6 +4,7 @@
 //! answer that leaves open whether the commit was applied is settled by reading the table back, never by
 //! trying again; files of an attempt that certainly was not applied are removed, all others stay.
 
+mod change;
 mod conflicts;
 mod dangling;
 mod manifests;
@@ -13,6 +14,7 @@ mod retry;
 mod scope;
 mod snapshot;
 mod summary;
+mod survey;
 mod workshop;
 
 use std::future::Future;
@@ -98,7 +100,9 @@ impl Mark {
                 snapshots.iter().all(|id| metadata.snapshot_by_id(*id).is_none())
                     && refs.iter().all(|name| !table.refs().contains_key(name))
                     && schemas.iter().all(|id| metadata.schema_by_id(*id).is_none())
-                    && specs.iter().all(|id| metadata.partition_spec_by_id(*id).is_none())
+                    && specs
+                        .iter()
+                        .all(|id| metadata.partition_spec_by_id(*id).is_none())
             }
         }
     }
@@ -130,7 +134,10 @@ enum Attempt<T> {
     Nothing(T),
     Applied(T),
     /// Certainly not applied; trying again may work.
-    Lost { reason: String, conflict: bool },
+    Lost {
+        reason: String,
+        conflict: bool,
+    },
 }
 
 impl<C: Catalog, S: Supervisor> Committer<'_, C, S> {
@@ -164,7 +171,11 @@ impl<C: Catalog, S: Supervisor> Committer<'_, C, S> {
                     });
                 }
             };
-            return Ok(Committed { outcome, base, conflicts });
+            return Ok(Committed {
+                outcome,
+                base,
+                conflicts,
+            });
         }
     }
 
@@ -202,7 +213,11 @@ impl<C: Catalog, S: Supervisor> Committer<'_, C, S> {
     ) -> Result<Attempt<P::Outcome>, EngineError> {
         let (change, mark, outcome) = match proposal.propose(base, written).await? {
             Proposed::Nothing(outcome) => return Ok(Attempt::Nothing(outcome)),
-            Proposed::Change { change, mark, outcome } => (change, mark, outcome),
+            Proposed::Change {
+                change,
+                mark,
+                outcome,
+            } => (change, mark, outcome),
         };
         let requirements = change.requirements.clone();
         self.supervisor.reached(points::BEFORE_COMMIT);
@@ -210,17 +225,28 @@ impl<C: Catalog, S: Supervisor> Committer<'_, C, S> {
         let answer = self.catalog.commit(base, change).await;
         let applied = match answer {
             Ok(_) => true,
-            Err(CommitError::Conflict(reason)) => return Ok(Attempt::Lost { reason, conflict: true }),
+            Err(CommitError::Conflict(reason)) => {
+                return Ok(Attempt::Lost {
+                    reason,
+                    conflict: true,
+                });
+            }
             Err(CommitError::Failed(error)) if error.is_transient() => {
                 let reason = error.to_string();
-                return Ok(Attempt::Lost { reason, conflict: false });
+                return Ok(Attempt::Lost {
+                    reason,
+                    conflict: false,
+                });
             }
             Err(CommitError::Failed(error)) => return Err(error.into()),
             Err(CommitError::Unknown(cause)) => self.settle(&mark, &requirements, cause).await?,
         };
         if !applied {
             let reason = "an unclear commit turned out not to be applied".to_owned();
-            return Ok(Attempt::Lost { reason, conflict: true });
+            return Ok(Attempt::Lost {
+                reason,
+                conflict: true,
+            });
         }
         self.supervisor.reached(points::AFTER_COMMIT);
         Ok(Attempt::Applied(outcome))

@@ -17,7 +17,9 @@ use uuid::Uuid;
 
 use super::conflicts::{Conflict, Facts, NewDeletes};
 use super::dangling::Sequence;
-use super::manifests::{ManifestCache, SnapshotManifests, has_live_files, read_manifest_list, with_live_files};
+use super::manifests::{
+    ManifestCache, SnapshotManifests, has_live_files, read_manifest_list, with_live_files,
+};
 use super::scope::Reach;
 use super::snapshot::Assembly;
 use super::{Proposal, Proposed};
@@ -140,7 +142,10 @@ impl<N: Fn() -> Timestamp + Send + Sync> Proposal for Replace<'_, N> {
             return Ok(Proposed::Nothing(self.all_dropped()));
         };
         let mut manifests = read_manifest_list(&base.io, &base.metadata, head).await?;
-        self.rewrite.cache.fill_in_counts(&base.io, &mut manifests).await?;
+        self.rewrite
+            .cache
+            .fill_in_counts(&base.io, &mut manifests)
+            .await?;
         let manifests = SnapshotManifests::split(manifests);
         let deletes = self.live_deletes(base, &manifests.deletes).await?;
         let facts = self.facts(base, head, &manifests.data, &deletes).await?;
@@ -167,7 +172,11 @@ impl<N: Fn() -> Timestamp + Send + Sync> Proposal for Replace<'_, N> {
 impl<N> Replace<'_, N> {
     fn all_dropped(&self) -> Replaced {
         Replaced {
-            dropped: self.groups.iter().map(|group| (group.group, Conflict::HistoryChanged)).collect(),
+            dropped: self
+                .groups
+                .iter()
+                .map(|group| (group.group, Conflict::HistoryChanged))
+                .collect(),
             ..Replaced::default()
         }
     }
@@ -213,19 +222,32 @@ impl<N> Replace<'_, N> {
         deletes: &[LiveDelete],
     ) -> Result<Facts, FileError> {
         let mut new_deletes = NewDeletes::default();
-        for delete in deletes.iter().filter(|delete| delete.sequence.data > self.rewrite.sequence_number) {
+        for delete in deletes
+            .iter()
+            .filter(|delete| delete.sequence.data > self.rewrite.sequence_number)
+        {
             new_deletes.add(delete.reach.clone());
         }
         let replaced: Vec<_> = self.groups.iter().flat_map(|group| &group.replaced).collect();
         let paths: HashSet<_> = replaced.iter().map(|file| file.file.file_path()).collect();
         let specs: HashSet<_> = replaced.iter().map(|file| file.spec_id).collect();
-        let newest = replaced.iter().map(|file| file.sequence_number).max().unwrap_or(0);
-        let candidates = data.iter().filter(|manifest| may_hold(manifest, &specs, newest)).cloned().collect();
+        let newest = replaced
+            .iter()
+            .map(|file| file.sequence_number)
+            .max()
+            .unwrap_or(0);
+        let candidates = data
+            .iter()
+            .filter(|manifest| may_hold(manifest, &specs, newest))
+            .cloned()
+            .collect();
         let mut live = HashSet::new();
         let mut stream = std::pin::pin!(self.rewrite.cache.stream(&base.io, candidates));
         while let Some((_, manifest)) = stream.try_next().await? {
             let entries = manifest.entries().iter().filter(|entry| entry.is_alive());
-            let found = entries.map(|entry| entry.file_path()).filter(|path| paths.contains(path));
+            let found = entries
+                .map(|entry| entry.file_path())
+                .filter(|path| paths.contains(path));
             live.extend(found.map(str::to_owned));
         }
         Ok(Facts {
@@ -256,7 +278,11 @@ fn descends(metadata: &TableMetadata, head: &Snapshot, ancestor: i64) -> bool {
     for _ in 0..metadata.snapshots().len() {
         match next {
             Some(id) if id == ancestor => return true,
-            Some(id) => next = metadata.snapshot_by_id(id).and_then(|found| found.parent_snapshot_id()),
+            Some(id) => {
+                next = metadata
+                    .snapshot_by_id(id)
+                    .and_then(|found| found.parent_snapshot_id())
+            }
             None => return false,
         }
     }

@@ -87,6 +87,9 @@ mod tests {
         let before = ScopeKey::new(0, &Struct::from_iter([Some(Literal::int(7)), None]));
         let after = ScopeKey::new(0, &Struct::from_iter([Some(Literal::long(7)), None]));
         assert_eq!(before, after);
-        assert_ne!(before, ScopeKey::new(1, &Struct::from_iter([Some(Literal::int(7)), None])));
+        assert_ne!(
+            before,
+            ScopeKey::new(1, &Struct::from_iter([Some(Literal::int(7)), None]))
+        );
     }
 }

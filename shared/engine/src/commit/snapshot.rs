@@ -4,21 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use iceberg::spec::{
-    DataFile, MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, Snapshot, SnapshotReference,
-    SnapshotRetention, Summary, Type,
-};
-use iceberg::{TableRequirement, TableUpdate};
-use snowpack_catalog::{LoadedTable, TableChange, normalize_location};
+use iceberg::spec::{DataFile, Manifest, ManifestContentType, ManifestFile, NestedFieldRef, Snapshot, Type};
+use snowpack_catalog::{LoadedTable, TableChange};
 use snowpack_domain::Timestamp;
 
 use super::Mark;
-use super::dangling::{LiveData, Sequence};
-use super::manifests::{SnapshotManifests, has_live_files, with_live_files};
+use super::change::{change, snapshot};
+use super::manifests::{SnapshotManifests, has_live_files};
 use super::merge::MergePolicy;
 use super::replace::{DeleteKey, LiveDelete, Replacement, RewriteBase, delete_key, may_hold};
-use super::scope::{Reach, ScopeKey};
 use super::summary::{ManifestCounts, SummaryBuilder};
+use super::survey::{Survey, replaced_paths};
 use super::workshop::Workshop;
 use crate::delete::discard_uncommitted;
 use crate::error::EngineError;
@@ -70,7 +66,12 @@ impl<'a> Assembly<'a> {
         deletes: &[LiveDelete],
         now: Timestamp,
     ) -> Result<Assembled, EngineError> {
-        let doomed_deletes = self.dangling(&manifests.data, deletes).await?;
+        let survey = Survey {
+            rewrite: self.rewrite,
+            base: self.base,
+            groups: self.groups,
+        };
+        let doomed_deletes = survey.dangling(&manifests.data, deletes).await?;
         let mut data = self.add_files().await?;
         data.extend(self.remove_files(manifests.data).await?);
         let deletes = self.remove_deletes(manifests.deletes, &doomed_deletes).await?;
@@ -80,7 +81,9 @@ impl<'a> Assembly<'a> {
         let counts = self.count(&all);
         let list = self.workshop.list(all, self.head).await?;
         let delete_files_removed = self.summary.removed_delete_files();
-        let summary = self.summary.replace(self.head.summary(), counts, &self.rewrite.summary);
+        let summary = self
+            .summary
+            .replace(self.head.summary(), counts, &self.rewrite.summary);
         let snapshot = snapshot(self.base, self.workshop.snapshot_id, list, summary, now);
         Ok(Assembled {
             mark: Mark::SnapshotAdded(self.workshop.snapshot_id),
@@ -90,18 +93,25 @@ impl<'a> Assembly<'a> {
     }
 
     async fn add_files(&mut self) -> Result<Vec<ManifestFile>, FileError> {
-        let files: Vec<DataFile> = self.groups.iter().flat_map(|group| group.added.iter().cloned()).collect();
+        let files: Vec<DataFile> = self
+            .groups
+            .iter()
+            .flat_map(|group| group.added.iter().cloned())
+            .collect();
         let spec = &self.rewrite.output_spec;
         for file in &files {
             self.summary.added(spec.spec_id(), file);
         }
-        let sequence_number = self.rewrite.keep_sequence_number.then_some(self.rewrite.sequence_number);
+        let sequence_number = self
+            .rewrite
+            .keep_sequence_number
+            .then_some(self.rewrite.sequence_number);
         self.workshop.add(&files, spec, sequence_number).await
     }
 
     /// Takes the replaced data files out of the manifests that list them; the others are carried over.
     async fn remove_files(&mut self, manifests: Vec<ManifestFile>) -> Result<Vec<ManifestFile>, FileError> {
-        let gone = self.gone();
+        let gone = replaced_paths(self.groups);
         let replaced = || self.groups.iter().flat_map(|group| &group.replaced);
         let specs: HashSet<_> = replaced().map(|file| file.spec_id).collect();
         let newest = replaced().map(|file| file.sequence_number).max().unwrap_or(0);
@@ -128,7 +138,8 @@ impl<'a> Assembly<'a> {
                 manifest
             } else {
                 let is_doomed = |file: &DataFile| doomed.contains(&delete_key(file));
-                self.filter(ManifestContentType::Deletes, manifest, is_doomed).await?
+                self.filter(ManifestContentType::Deletes, manifest, is_doomed)
+                    .await?
             });
         }
         Ok(left)
@@ -172,11 +183,6 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    fn gone(&self) -> HashSet<&'a str> {
-        let replaced = self.groups.iter().flat_map(|group| &group.replaced);
-        replaced.map(|file| file.file.file_path()).collect()
-    }
-
     /// Drops manifests without live files, merges what the table's properties ask for, and removes the files
     /// of this attempt that merging made superfluous.
     async fn merge(
@@ -215,14 +221,26 @@ impl<'a> Assembly<'a> {
         // Partition values can only be written under the types they were read with.
         let Some(spec) = spec.filter(|spec| {
             let current = spec.partition_type(schema).ok();
-            current.is_some_and(|current| manifests.iter().all(|manifest| same_types(manifest, current.fields())))
+            current.is_some_and(|current| {
+                manifests
+                    .iter()
+                    .all(|manifest| same_types(manifest, current.fields()))
+            })
         }) else {
             return Ok(bin);
         };
-        let merged = self.workshop.merge(content, Arc::clone(schema), spec, &manifests).await?;
-        let committed = bin.iter().filter(|manifest| manifest.added_snapshot_id != self.workshop.snapshot_id);
+        let merged = self
+            .workshop
+            .merge(content, Arc::clone(schema), spec, &manifests)
+            .await?;
+        let committed = bin
+            .iter()
+            .filter(|manifest| manifest.added_snapshot_id != self.workshop.snapshot_id);
         self.replaced_manifests += committed.count() as u64;
-        let paths = bin.iter().map(|manifest| manifest.manifest_path.as_str()).collect();
+        let paths = bin
+            .iter()
+            .map(|manifest| manifest.manifest_path.as_str())
+            .collect();
         discard_uncommitted(&self.base.io, &self.workshop.forget(&paths)).await;
         Ok(vec![merged])
     }
@@ -236,126 +254,19 @@ impl<'a> Assembly<'a> {
             replaced: self.replaced_manifests,
         }
     }
-
-    /// The delete files that apply to nothing once the groups are replaced, among those to be looked at.
-    async fn dangling<'d>(
-        &self,
-        data: &[ManifestFile],
-        deletes: &'d [LiveDelete],
-    ) -> Result<HashSet<&'d DeleteKey>, FileError> {
-        if deletes.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let live = self.live_data(data, deletes).await?;
-        let gone: HashSet<_> = self.gone().into_iter().map(normalize_location).collect();
-        let replaced = self.groups.iter().flat_map(|group| &group.replaced);
-        let scopes: HashSet<_> =
-            replaced.map(|file| ScopeKey::new(file.spec_id, file.file.partition())).collect();
-        let touched = |reach: &Reach| match reach {
-            Reach::File(path) => gone.contains(path.as_str()),
-            Reach::PartitionPositions(scope) | Reach::PartitionRows(scope) => scopes.contains(scope),
-            Reach::AllRows => true,
-        };
-        let doomed = deletes.iter().filter(|delete| {
-            let looked_at = self.rewrite.remove_dangling || touched(&delete.reach);
-            (looked_at && live.leaves_dangling(&delete.reach, delete.sequence))
-                || live.all_newer_than(delete.sequence)
-        });
-        Ok(doomed.map(|delete| &delete.key).collect())
-    }
-
-    /// The data files that will be live: those of the newest snapshot without the replaced, and the new ones.
-    async fn live_data(&self, data: &[ManifestFile], deletes: &[LiveDelete]) -> Result<LiveData, FileError> {
-        let named: HashSet<&str> = deletes
-            .iter()
-            .filter_map(|delete| match &delete.reach {
-                Reach::File(path) => Some(path.as_str()),
-                _ => None,
-            })
-            .collect();
-        let gone = self.gone();
-        let mut live = LiveData::default();
-        let mut stream = std::pin::pin!(self.rewrite.cache.stream(&self.base.io, with_live_files(data)));
-        while let Some((file, manifest)) = stream.try_next().await? {
-            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-                let path = entry.file_path();
-                if !gone.contains(path) {
-                    let sequence = Sequence {
-                        data: entry.sequence_number().unwrap_or(0),
-                        file: entry.file_sequence_number,
-                    };
-                    let scope = ScopeKey::new(file.partition_spec_id, entry.data_file().partition());
-                    let path = normalize_location(path);
-                    live.add(&path, named.contains(path.as_ref()), scope, sequence);
-                }
-            }
-        }
-        self.add_new(&mut live);
-        Ok(live)
-    }
-
-    fn add_new(&self, live: &mut LiveData) {
-        let commit = self.base.metadata.next_sequence_number();
-        let sequence = Sequence {
-            data: if self.rewrite.keep_sequence_number { self.rewrite.sequence_number } else { commit },
-            file: Some(commit),
-        };
-        for file in self.groups.iter().flat_map(|group| &group.added) {
-            let scope = ScopeKey::new(self.rewrite.output_spec.spec_id(), file.partition());
-            live.add(file.file_path(), false, scope, sequence);
-        }
-    }
 }
 
 /// Whether a manifest's partition fields have the ids and types of `current`.
-fn same_types(manifest: &Manifest, current: &[iceberg::spec::NestedFieldRef]) -> bool {
+fn same_types(manifest: &Manifest, current: &[NestedFieldRef]) -> bool {
     let meta = manifest.metadata();
     let Ok(own) = meta.partition_spec().partition_type(meta.schema()) else {
         return false;
     };
-    let types = |fields: &[iceberg::spec::NestedFieldRef]| -> Vec<(i32, Type)> {
-        fields.iter().map(|field| (field.id, (*field.field_type).clone())).collect()
+    let types = |fields: &[NestedFieldRef]| -> Vec<(i32, Type)> {
+        fields
+            .iter()
+            .map(|field| (field.id, (*field.field_type).clone()))
+            .collect()
     };
     types(own.fields()) == types(current)
-}
-
-fn snapshot(base: &LoadedTable, id: i64, list: String, summary: Summary, now: Timestamp) -> Snapshot {
-    let metadata = &base.metadata;
-    // Clocks of writers differ; history must not run backwards for it.
-    let timestamp_ms = (now.as_micros() / 1000).max(metadata.last_updated_ms());
-    Snapshot::builder()
-        .with_snapshot_id(id)
-        .with_parent_snapshot_id(metadata.current_snapshot_id())
-        .with_sequence_number(metadata.next_sequence_number())
-        .with_timestamp_ms(timestamp_ms)
-        .with_manifest_list(list)
-        .with_summary(summary)
-        .with_schema_id(metadata.current_schema_id())
-        .build()
-}
-
-fn change(base: &LoadedTable, head: &Snapshot, snapshot: Snapshot) -> TableChange {
-    let retention = base.refs().get(MAIN_BRANCH).map(|main| main.retention.clone());
-    let reference = SnapshotReference {
-        snapshot_id: snapshot.snapshot_id(),
-        retention: retention.unwrap_or_else(|| SnapshotRetention::branch(None, None, None)),
-    };
-    TableChange {
-        requirements: vec![
-            TableRequirement::UuidMatch {
-                uuid: base.metadata.uuid(),
-            },
-            TableRequirement::RefSnapshotIdMatch {
-                r#ref: MAIN_BRANCH.to_owned(),
-                snapshot_id: Some(head.snapshot_id()),
-            },
-        ],
-        updates: vec![
-            TableUpdate::AddSnapshot { snapshot },
-            TableUpdate::SetSnapshotRef {
-                ref_name: MAIN_BRANCH.to_owned(),
-                reference,
-            },
-        ],
-    }
 }

@@ -100,8 +100,10 @@ impl SummaryBuilder {
         manifests: ManifestCounts,
         extra: &BTreeMap<String, String>,
     ) -> Summary {
-        let mut properties: HashMap<String, String> =
-            extra.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut properties: HashMap<String, String> = extra
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         for (name, count) in self.changes() {
             if count > 0 {
                 properties.insert(name.to_owned(), count.to_string());
@@ -156,8 +158,16 @@ impl SummaryBuilder {
             ("total-files-size", added.size, removed.size),
             ("total-data-files", added.data_files, removed.data_files),
             ("total-delete-files", added.delete_files, removed.delete_files),
-            ("total-position-deletes", added.position_deletes, removed.position_deletes),
-            ("total-equality-deletes", added.equality_deletes, removed.equality_deletes),
+            (
+                "total-position-deletes",
+                added.position_deletes,
+                removed.position_deletes,
+            ),
+            (
+                "total-equality-deletes",
+                added.equality_deletes,
+                removed.equality_deletes,
+            ),
         ]
     }
 }
@@ -212,7 +222,10 @@ mod tests {
         assert_eq!(get("changed-partition-count"), Some("1"));
         assert_eq!(get("engine-name"), Some("snowpack"));
         assert_eq!(get("total-delete-files"), None, "the parent's count was wrong");
-        assert_eq!((get("total-files-size"), get("total-position-deletes")), (None, None));
+        assert_eq!(
+            (get("total-files-size"), get("total-position-deletes")),
+            (None, None)
+        );
         assert_eq!(get("added-delete-files"), None);
     }
 }

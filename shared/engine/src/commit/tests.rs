@@ -38,11 +38,23 @@ pub(super) async fn rewrite(table: &FakeTable, group: usize, spec: i32, part: i3
     let probe = table.data_file(spec, part, Vec::new());
     let inside = |file: &LiveFile| file.spec_id == spec && file.file.partition() == probe.partition();
     let replaced: Vec<_> = data.into_iter().filter(inside).map(Arc::new).collect();
-    let rows: Vec<Row> = replaced.iter().flat_map(|file| table.rows_of(file, &deletes)).collect();
+    let rows: Vec<Row> = replaced
+        .iter()
+        .flat_map(|file| table.rows_of(file, &deletes))
+        .collect();
     let rows_in: u64 = replaced.iter().map(|file| file.file.record_count()).sum();
     let rows_deleted = rows_in - rows.len() as u64;
-    let added = if rows.is_empty() { Vec::new() } else { vec![table.data_file(spec, part, rows)] };
-    Replacement { group, replaced, added, rows_deleted }
+    let added = if rows.is_empty() {
+        Vec::new()
+    } else {
+        vec![table.data_file(spec, part, rows)]
+    };
+    Replacement {
+        group,
+        replaced,
+        added,
+        rows_deleted,
+    }
 }
 
 pub(super) async fn commit(
@@ -61,7 +73,10 @@ pub(super) async fn commit(
 }
 
 async fn commit_one(table: &FakeTable, base: &RewriteBase, group: Replacement) -> Replaced {
-    commit(table, base, &[group], &FakeSupervisor::default()).await.unwrap().outcome
+    commit(table, base, &[group], &FakeSupervisor::default())
+        .await
+        .unwrap()
+        .outcome
 }
 
 /// Metadata files that no snapshot reaches.
@@ -70,7 +85,10 @@ async fn strays(table: &FakeTable, known: &[String]) -> Vec<String> {
     let mut reached = std::collections::HashSet::new();
     for snapshot in now.metadata.snapshots() {
         reached.insert(snapshot.manifest_list().to_owned());
-        for file in read_manifest_list(&now.io, &now.metadata, snapshot).await.unwrap() {
+        for file in read_manifest_list(&now.io, &now.metadata, snapshot)
+            .await
+            .unwrap()
+        {
             reached.insert(file.manifest_path);
         }
     }
@@ -89,7 +107,9 @@ async fn busy_table(version: FormatVersion) -> FakeTable {
     for part in [1, 2] {
         for file in 0..2 {
             let first = i64::from(part * 100 + file * 10);
-            table.append(BY_PART, part, (first..first + 5).map(|id| (id, id % 3)).collect()).await;
+            table
+                .append(BY_PART, part, (first..first + 5).map(|id| (id, id % 3)).collect())
+                .await;
         }
     }
     if version == FormatVersion::V2 {
@@ -116,8 +136,17 @@ async fn a_replace_snapshot_keeps_rows_and_counts_right() {
         let head = now.metadata.current_snapshot().unwrap();
         assert_eq!(head.parent_snapshot_id(), Some(base.snapshot_id));
         assert_eq!(head.summary().operation, Operation::Replace);
-        let get = |name: &str| head.summary().additional_properties.get(name).cloned().unwrap_or_default();
-        assert_eq!((get("added-data-files"), get("deleted-data-files")), ("1".to_owned(), "2".to_owned()));
+        let get = |name: &str| {
+            head.summary()
+                .additional_properties
+                .get(name)
+                .cloned()
+                .unwrap_or_default()
+        };
+        assert_eq!(
+            (get("added-data-files"), get("deleted-data-files")),
+            ("1".to_owned(), "2".to_owned())
+        );
         assert_eq!(get("deleted-records"), "10");
         assert_eq!(get("engine-name"), "snowpack");
         let (data, deletes) = table.live_now().await;
@@ -126,12 +155,18 @@ async fn a_replace_snapshot_keeps_rows_and_counts_right() {
             assert_eq!(outcome.delete_files_removed, 3);
             assert_eq!(get("removed-position-delete-files"), "2");
             assert_eq!(get("removed-equality-delete-files"), "1");
-            let rewritten = data.iter().find(|file| file.snapshot_id == head.snapshot_id()).unwrap();
+            let rewritten = data
+                .iter()
+                .find(|file| file.snapshot_id == head.snapshot_id())
+                .unwrap();
             assert_eq!(rewritten.sequence_number, base.sequence_number);
             assert_eq!(rewritten.file_sequence_number, Some(head.sequence_number()));
         }
         let manifests = read_manifest_list(&now.io, &now.metadata, head).await.unwrap();
-        let created = manifests.iter().filter(|file| file.added_snapshot_id == head.snapshot_id()).count();
+        let created = manifests
+            .iter()
+            .filter(|file| file.added_snapshot_id == head.snapshot_id())
+            .count();
         assert_eq!(get("manifests-created"), created.to_string());
         assert_eq!(get("manifests-kept"), (manifests.len() - created).to_string());
     }
@@ -145,7 +180,11 @@ async fn untouched_manifests_are_carried_over_and_entries_keep_their_numbers() {
     }
     let base = planned(&table, BY_PART, true);
     let before = table.now();
-    let old = read_manifest_list(&before.io, &before.metadata, before.metadata.current_snapshot().unwrap());
+    let old = read_manifest_list(
+        &before.io,
+        &before.metadata,
+        before.metadata.current_snapshot().unwrap(),
+    );
     let old = old.await.unwrap();
     let mut group = rewrite(&table, 0, BY_PART, 1).await;
     let kept = group.replaced.pop().unwrap();
@@ -153,14 +192,25 @@ async fn untouched_manifests_are_carried_over_and_entries_keep_their_numbers() {
     group.added = vec![table.data_file(BY_PART, 1, vec![(8, 0), (9, 0)])];
     commit_one(&table, &base, group).await;
     let now = table.now();
-    let new = read_manifest_list(&now.io, &now.metadata, now.metadata.current_snapshot().unwrap()).await.unwrap();
+    let new = read_manifest_list(&now.io, &now.metadata, now.metadata.current_snapshot().unwrap())
+        .await
+        .unwrap();
     let untouched = old.iter().filter(|manifest| new.contains(manifest)).count();
     assert_eq!(untouched, 1);
     let (data, _) = table.live_now().await;
-    let survivor = data.iter().find(|file| file.file.file_path() == kept.file.file_path()).unwrap();
+    let survivor = data
+        .iter()
+        .find(|file| file.file.file_path() == kept.file.file_path())
+        .unwrap();
     assert_eq!(survivor.sequence_number, kept.sequence_number);
-    assert_eq!((survivor.file_sequence_number, survivor.snapshot_id), (kept.file_sequence_number, kept.snapshot_id));
-    assert!(new.iter().all(|manifest| manifest.content == ManifestContentType::Data));
+    assert_eq!(
+        (survivor.file_sequence_number, survivor.snapshot_id),
+        (kept.file_sequence_number, kept.snapshot_id)
+    );
+    assert!(
+        new.iter()
+            .all(|manifest| manifest.content == ManifestContentType::Data)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +224,9 @@ async fn an_append_meanwhile_is_kept() {
             other.append(BY_PART, 1, vec![(999, 2)]).await;
         })
     })));
-    let committed = commit(&table, &base, &[group], &FakeSupervisor::default()).await.unwrap();
+    let committed = commit(&table, &base, &[group], &FakeSupervisor::default())
+        .await
+        .unwrap();
     assert_eq!((committed.conflicts, committed.outcome.committed), (1, vec![0]));
     assert_eq!(table.read_now().await[&(999, 2)], 1);
 }
@@ -184,16 +236,26 @@ async fn a_new_position_delete_drops_its_group_only() {
     for scoped in [true, false] {
         let table = busy_table(FormatVersion::V2).await;
         let base = planned(&table, BY_PART, true);
-        let groups = [rewrite(&table, 0, BY_PART, 1).await, rewrite(&table, 1, BY_PART, 2).await];
+        let groups = [
+            rewrite(&table, 0, BY_PART, 1).await,
+            rewrite(&table, 1, BY_PART, 2).await,
+        ];
         let (other, target) = (table.clone(), Arc::clone(&groups[0].replaced[0]));
         table.catalog.will(Fault::Meanwhile(Box::new(move || {
             Box::pin(async move {
                 other.delete_positions(&target, &[3], scoped).await;
             })
         })));
-        let outcome = commit(&table, &base, &groups, &FakeSupervisor::default()).await.unwrap().outcome;
+        let outcome = commit(&table, &base, &groups, &FakeSupervisor::default())
+            .await
+            .unwrap()
+            .outcome;
         assert_eq!(outcome.committed, [1]);
-        assert!(matches!(outcome.dropped[..], [(0, Conflict::NewDeletes(_))]), "{:?}", outcome.dropped);
+        assert!(
+            matches!(outcome.dropped[..], [(0, Conflict::NewDeletes(_))]),
+            "{:?}",
+            outcome.dropped
+        );
     }
 }
 
@@ -213,13 +275,21 @@ async fn a_new_equality_delete_still_applies() {
         assert_eq!(outcome.committed, [0]);
         let rows = table.read_now().await;
         assert!(rows.keys().all(|row| row.0 >= 200 || row.1 != 0), "{rows:?}");
-        assert_eq!(table.live_now().await.1.len(), 1, "the old deletes are gone, the new one stays");
+        assert_eq!(
+            table.live_now().await.1.len(),
+            1,
+            "the old deletes are gone, the new one stays"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn equality_deletes_conflict_when_files_get_a_new_number_or_another_spec() {
-    for (keep, source, delete) in [(false, BY_PART, BY_PART), (false, BY_PART, FLAT), (true, FLAT, BY_PART)] {
+    for (keep, source, delete) in [
+        (false, BY_PART, BY_PART),
+        (false, BY_PART, FLAT),
+        (true, FLAT, BY_PART),
+    ] {
         let table = busy_table(FormatVersion::V2).await;
         table.append(FLAT, 0, vec![(700, 0)]).await;
         let base = planned(&table, BY_PART, keep);
@@ -232,7 +302,10 @@ async fn equality_deletes_conflict_when_files_get_a_new_number_or_another_spec()
             })
         })));
         let outcome = commit_one(&table, &base, group).await;
-        assert!(matches!(outcome.dropped[..], [(0, Conflict::NewDeletes(_))]), "{keep} {source} {delete}");
+        assert!(
+            matches!(outcome.dropped[..], [(0, Conflict::NewDeletes(_))]),
+            "{keep} {source} {delete}"
+        );
     }
 }
 
@@ -264,10 +337,16 @@ async fn a_roll_back_meanwhile_drops_the_group() {
     let base = planned(&table, BY_PART, true);
     let group = rewrite(&table, 0, BY_PART, 1).await;
     let other = table.clone();
-    table.catalog.will(Fault::Meanwhile(Box::new(move || Box::pin(async move { other.roll_back(first) }))));
+    table.catalog.will(Fault::Meanwhile(Box::new(move || {
+        Box::pin(async move { other.roll_back(first) })
+    })));
     let outcome = commit_one(&table, &base, group).await;
     assert_eq!(outcome.dropped, [(0, Conflict::HistoryChanged)]);
-    assert_eq!(table.read_now().await.len(), 2, "the row deleted after the roll-back's target is back");
+    assert_eq!(
+        table.read_now().await.len(),
+        2,
+        "the row deleted after the roll-back's target is back"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,7 +357,11 @@ async fn an_unclear_answer_is_settled_by_reading_back() {
     let group = rewrite(&table, 0, BY_PART, 1).await;
     table.catalog.will(Fault::AppliedUnknown);
     assert_eq!(commit_one(&table, &base, group).await.committed, [0]);
-    assert_eq!(table.catalog.commits.load(Ordering::SeqCst), 1, "never tried again");
+    assert_eq!(
+        table.catalog.commits.load(Ordering::SeqCst),
+        1,
+        "never tried again"
+    );
     assert_eq!(table.read_now().await, before);
 }
 
@@ -290,10 +373,25 @@ async fn an_answer_that_stays_unclear_fails_and_deletes_nothing() {
     let group = rewrite(&table, 0, BY_PART, 1).await;
     table.catalog.will(Fault::LostUnknown);
     let supervisor = FakeSupervisor::default();
-    let committer = Committer { catalog: table.catalog.as_ref(), table: table.catalog.id(), supervisor: &supervisor };
-    let proposal = Replace { rewrite: &base, groups: &[group], now: || Timestamp::from_micros(0) };
-    let failed = committer.try_once(&table.now(), &proposal, &mut written).await.err().unwrap();
-    assert!(matches!(failed, EngineError::Unknown { .. }) && failed.is_transient(), "{failed}");
+    let committer = Committer {
+        catalog: table.catalog.as_ref(),
+        table: table.catalog.id(),
+        supervisor: &supervisor,
+    };
+    let proposal = Replace {
+        rewrite: &base,
+        groups: &[group],
+        now: || Timestamp::from_micros(0),
+    };
+    let failed = committer
+        .try_once(&table.now(), &proposal, &mut written)
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        matches!(failed, EngineError::Unknown { .. }) && failed.is_transient(),
+        "{failed}"
+    );
     assert!(!written.is_empty());
     assert_eq!(strays(&table, &written).await.len(), written.len());
 }
@@ -303,28 +401,50 @@ async fn a_lost_fence_or_a_busy_catalog_leaves_nothing_behind() {
     let table = busy_table(FormatVersion::V2).await;
     let base = planned(&table, BY_PART, true);
     let group = rewrite(&table, 0, BY_PART, 1).await;
-    let revoked = FakeSupervisor { revoke_at: Some(0), ..FakeSupervisor::default() };
+    let revoked = FakeSupervisor {
+        revoke_at: Some(0),
+        ..FakeSupervisor::default()
+    };
     let stopped = commit(&table, &base, std::slice::from_ref(&group), &revoked).await;
     assert!(matches!(stopped, Err(EngineError::Stopped(ActionStop::Revoked))));
     assert_eq!(table.catalog.commits.load(Ordering::SeqCst), 0);
     for _ in 0..5 {
         table.catalog.will(Fault::Unavailable);
     }
-    let busy = commit(&table, &base, std::slice::from_ref(&group), &FakeSupervisor::default()).await;
-    assert!(matches!(busy, Err(EngineError::Contended { attempts: 5, .. })), "{busy:?}");
+    let busy = commit(
+        &table,
+        &base,
+        std::slice::from_ref(&group),
+        &FakeSupervisor::default(),
+    )
+    .await;
+    assert!(
+        matches!(busy, Err(EngineError::Contended { attempts: 5, .. })),
+        "{busy:?}"
+    );
     assert_eq!(table.now().metadata.current_snapshot_id(), Some(base.snapshot_id));
     let files = table.now().io.new_input("memory:///t/metadata").is_ok();
     assert!(files);
     table.catalog.will(Fault::Unavailable);
-    assert_eq!(commit_one(&table, &base, group).await.committed, [0], "and works again later");
+    assert_eq!(
+        commit_one(&table, &base, group).await.committed,
+        [0],
+        "and works again later"
+    );
 }
 
 #[tokio::test]
 async fn lost_rows_are_not_committed() {
     let table = busy_table(FormatVersion::V2).await;
-    let group = Replacement { rows_deleted: 0, ..rewrite(&table, 3, BY_PART, 1).await };
+    let group = Replacement {
+        rows_deleted: 0,
+        ..rewrite(&table, 3, BY_PART, 1).await
+    };
     let error = group.check_rows("db.t").unwrap_err().to_string();
-    assert!(error.contains("file group 3 read 10 rows") && error.contains("nothing of it was committed"), "{error}");
+    assert!(
+        error.contains("file group 3 read 10 rows") && error.contains("nothing of it was committed"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -85,7 +85,8 @@ impl<'a> Workshop<'a> {
     ) -> Result<Filtered, FileError> {
         // The manifest's own schema and spec: columns the spec needs may be gone from the table's.
         let meta = manifest.metadata();
-        let (path, mut writer) = self.writer(content, Arc::clone(meta.schema()), meta.partition_spec().clone())?;
+        let (path, mut writer) =
+            self.writer(content, Arc::clone(meta.schema()), meta.partition_spec().clone())?;
         let mut removed = Vec::new();
         for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
             let outcome = if doomed(entry.data_file()) {
@@ -131,7 +132,10 @@ impl<'a> Workshop<'a> {
         manifests: Vec<ManifestFile>,
         parent: &Snapshot,
     ) -> Result<String, FileError> {
-        let path = format!("{}/snap-{}-1-{}.avro", self.folder, self.snapshot_id, self.attempt);
+        let path = format!(
+            "{}/snap-{}-1-{}.avro",
+            self.folder, self.snapshot_id, self.attempt
+        );
         self.written.push(path.clone());
         let failed = |source| FileError::write(&path, source);
         let output = self.io.new_output(&path).map_err(failed)?;
@@ -139,9 +143,12 @@ impl<'a> Workshop<'a> {
         let parent = Some(parent.snapshot_id());
         let mut writer = match self.metadata.format_version() {
             FormatVersion::V1 => ManifestListWriter::v1(file, self.snapshot_id, parent),
-            FormatVersion::V2 => {
-                ManifestListWriter::v2(file, self.snapshot_id, parent, self.metadata.next_sequence_number())
-            }
+            FormatVersion::V2 => ManifestListWriter::v2(
+                file,
+                self.snapshot_id,
+                parent,
+                self.metadata.next_sequence_number(),
+            ),
             FormatVersion::V3 => return Err(FileError::unsupported(&path, "tables of format version 3")),
         };
         writer.add_manifests(manifests.into_iter()).map_err(failed)?;
@@ -167,20 +174,28 @@ impl<'a> Workshop<'a> {
         let path = format!("{}/{}-m{}.avro", self.folder, self.attempt, self.manifests);
         self.manifests += 1;
         self.written.push(path.clone());
-        let output = self.io.new_output(&path).map_err(|source| FileError::write(&path, source))?;
+        let output = self
+            .io
+            .new_output(&path)
+            .map_err(|source| FileError::write(&path, source))?;
         let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec);
         let writer = match (self.metadata.format_version(), content) {
             (FormatVersion::V1, _) => builder.build_v1(),
             (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
             (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
-            (FormatVersion::V3, _) => return Err(FileError::unsupported(&path, "tables of format version 3")),
+            (FormatVersion::V3, _) => {
+                return Err(FileError::unsupported(&path, "tables of format version 3"));
+            }
         };
         Ok((path, writer))
     }
 }
 
 async fn finish(path: &str, writer: ManifestWriter) -> Result<ManifestFile, FileError> {
-    writer.write_manifest_file().await.map_err(|source| FileError::write(path, source))
+    writer
+        .write_manifest_file()
+        .await
+        .map_err(|source| FileError::write(path, source))
 }
 
 fn keep_entry(writer: &mut ManifestWriter, entry: &ManifestEntry) -> iceberg::Result<()> {

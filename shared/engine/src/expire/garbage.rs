@@ -6,13 +6,17 @@
 //! side is skipped, one on the kept side stops the search.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 use iceberg::spec::{DataContentType, ManifestFile, SnapshotRef, TableMetadata};
 use snowpack_catalog::{LoadedTable, normalize_location};
 
 use crate::commit::{ManifestCache, read_manifest_list};
 use crate::file_error::FileError;
+
+/// Manifest lists read at once: small files, of which only latency is to be hidden.
+const LISTS: usize = 16;
 
 /// Files of one kind that nothing reaches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,17 +67,17 @@ pub(crate) async fn find_garbage(
     after: &LoadedTable,
     removed: &[i64],
 ) -> Result<Garbage, FileError> {
-    let expired: Vec<&SnapshotRef> = removed
+    let expired: Vec<SnapshotRef> = removed
         .iter()
         .filter(|id| after.metadata.snapshot_by_id(**id).is_none())
-        .filter_map(|id| before.metadata.snapshot_by_id(*id))
+        .filter_map(|id| before.metadata.snapshot_by_id(*id).cloned())
         .collect();
     let mut garbage = Garbage {
         manifest_lists: unreached_lists(&expired, &after.metadata),
         statistics_files: unreached_statistics(&before.metadata, &after.metadata),
         ..Garbage::default()
     };
-    let mut doomed = expired_manifests(before, &expired).await;
+    let mut doomed = expired_manifests(before, expired).await;
     let kept = kept_manifests(after).await?;
     doomed.retain(|key, _| !kept.contains_key(key));
     let candidates = listed_files(before, &doomed).await;
@@ -95,7 +99,7 @@ fn key(path: &str) -> String {
     normalize_location(path).into_owned()
 }
 
-fn unreached_lists(expired: &[&SnapshotRef], after: &TableMetadata) -> Unreached {
+fn unreached_lists(expired: &[SnapshotRef], after: &TableMetadata) -> Unreached {
     let mut seen: HashSet<_> = after.snapshots().map(|kept| key(kept.manifest_list())).collect();
     let mut lists = Unreached::default();
     for snapshot in expired {
@@ -118,21 +122,37 @@ fn unreached_statistics(before: &TableMetadata, after: &TableMetadata) -> Unreac
 }
 
 fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = (&str, u64)> {
-    let table = metadata.statistics_iter().map(|file| (file.statistics_path.as_str(), file.file_size_in_bytes));
+    let table = metadata
+        .statistics_iter()
+        .map(|file| (file.statistics_path.as_str(), file.file_size_in_bytes));
     let partition = metadata
         .partition_statistics_iter()
         .map(|file| (file.statistics_path.as_str(), file.file_size_in_bytes));
-    table.chain(partition).map(|(path, bytes)| (path, u64::try_from(bytes).unwrap_or(0)))
+    table
+        .chain(partition)
+        .map(|(path, bytes)| (path, u64::try_from(bytes).unwrap_or(0)))
+}
+
+/// Reads manifest lists, several at once; the answers are in no order.
+fn lists<'a>(
+    table: &'a LoadedTable,
+    snapshots: Vec<SnapshotRef>,
+) -> impl Stream<Item = (i64, Result<Vec<ManifestFile>, FileError>)> + Send + 'a {
+    let read = move |snapshot: SnapshotRef| async move {
+        let list = read_manifest_list(&table.io, &table.metadata, &snapshot).await;
+        (snapshot.snapshot_id(), list)
+    };
+    futures::stream::iter(snapshots).map(read).buffer_unordered(LISTS)
 }
 
 /// The manifests of expired snapshots. A manifest list that is gone cannot tell, and is skipped.
-async fn expired_manifests(before: &LoadedTable, expired: &[&SnapshotRef]) -> HashMap<String, ManifestFile> {
+async fn expired_manifests(before: &LoadedTable, expired: Vec<SnapshotRef>) -> HashMap<String, ManifestFile> {
     let mut manifests = HashMap::new();
-    for snapshot in expired {
-        match read_manifest_list(&before.io, &before.metadata, snapshot).await {
+    let mut lists = pin!(lists(before, expired));
+    while let Some((snapshot, list)) = lists.next().await {
+        match list {
             Ok(list) => manifests.extend(list.into_iter().map(|file| (key(&file.manifest_path), file))),
             Err(error) => {
-                let snapshot = snapshot.snapshot_id();
                 tracing::warn!(table = %before.id, snapshot, %error, "files only this snapshot had are left");
             }
         }
@@ -142,9 +162,9 @@ async fn expired_manifests(before: &LoadedTable, expired: &[&SnapshotRef]) -> Ha
 
 async fn kept_manifests(after: &LoadedTable) -> Result<HashMap<String, ManifestFile>, FileError> {
     let mut manifests = HashMap::new();
-    for snapshot in after.metadata.snapshots() {
-        let list = read_manifest_list(&after.io, &after.metadata, snapshot).await?;
-        manifests.extend(list.into_iter().map(|file| (key(&file.manifest_path), file)));
+    let mut lists = pin!(lists(after, after.metadata.snapshots().cloned().collect()));
+    while let Some((_, list)) = lists.next().await {
+        manifests.extend(list?.into_iter().map(|file| (key(&file.manifest_path), file)));
     }
     Ok(manifests)
 }
@@ -156,9 +176,10 @@ async fn listed_files(
 ) -> HashMap<String, Candidate> {
     let cache = ManifestCache::none();
     let mut files = HashMap::new();
-    for file in manifests.values() {
-        let manifest = match cache.load(&before.io, file).await {
-            Ok(manifest) => manifest,
+    let mut stream = pin!(cache.stream(&before.io, manifests.values().cloned().collect()));
+    while let Some(read) = stream.next().await {
+        let manifest = match read {
+            Ok((_, manifest)) => manifest,
             Err(error) => {
                 tracing::warn!(table = %before.id, %error, "files only this manifest lists are left");
                 continue;
@@ -183,7 +204,7 @@ async fn strike_off(
     mut candidates: HashMap<String, Candidate>,
 ) -> Result<Vec<Candidate>, FileError> {
     let cache = ManifestCache::none();
-    let mut stream = std::pin::pin!(cache.stream(&after.io, kept));
+    let mut stream = pin!(cache.stream(&after.io, kept));
     while !candidates.is_empty()
         && let Some((_, manifest)) = stream.try_next().await?
     {

@@ -7,7 +7,7 @@ mod garbage;
 mod proposal;
 
 use garbage::{Garbage, Unreached, find_garbage};
-pub(crate) use proposal::{Expired, ExpireProposal};
+pub(crate) use proposal::{ExpireProposal, Expired};
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{Action, Progress};
 use snowpack_plan::gc_enabled;
@@ -64,7 +64,10 @@ fn summary(expired: &Expired) -> String {
 }
 
 fn nothing_to_do(expired: &Expired) -> Report {
-    let message = format!("Nothing to do: all {} are within retention", counted(expired.kept, "snapshot"));
+    let message = format!(
+        "Nothing to do: all {} are within retention",
+        counted(expired.kept, "snapshot")
+    );
     report(message, expired, &Garbage::default())
 }
 
@@ -113,3 +116,6 @@ fn report(message: String, expired: &Expired, garbage: &Garbage) -> Report {
     ];
     Report::new(message, counts)
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,11 @@ struct Unused {
 impl Proposal for ExpireProposal {
     type Outcome = Expired;
 
-    async fn propose(&self, base: &LoadedTable, _: &mut Vec<String>) -> Result<Proposed<Expired>, EngineError> {
+    async fn propose(
+        &self,
+        base: &LoadedTable,
+        _: &mut Vec<String>,
+    ) -> Result<Proposed<Expired>, EngineError> {
         if base.metadata.uuid() != self.uuid {
             return Err(EngineError::TableReplaced(base.id.to_string()));
         }
@@ -80,10 +84,13 @@ fn requirements(base: &LoadedTable) -> Vec<TableRequirement> {
     let uuid = TableRequirement::UuidMatch {
         uuid: base.metadata.uuid(),
     };
-    let refs = base.refs().iter().map(|(name, reference)| TableRequirement::RefSnapshotIdMatch {
-        r#ref: name.clone(),
-        snapshot_id: Some(reference.snapshot_id),
-    });
+    let refs = base
+        .refs()
+        .iter()
+        .map(|(name, reference)| TableRequirement::RefSnapshotIdMatch {
+            r#ref: name.clone(),
+            snapshot_id: Some(reference.snapshot_id),
+        });
     std::iter::once(uuid).chain(refs).collect()
 }
 
@@ -93,7 +100,9 @@ fn updates(base: &LoadedTable, plan: &ExpiryPlan, unused: &Unused) -> Vec<TableU
     let mut updates: Vec<_> = plan
         .refs
         .iter()
-        .map(|name| TableUpdate::RemoveSnapshotRef { ref_name: name.clone() })
+        .map(|name| TableUpdate::RemoveSnapshotRef {
+            ref_name: name.clone(),
+        })
         .collect();
     for id in plan.snapshots.iter().copied() {
         if metadata.statistics_for_snapshot(id).is_some() {
@@ -128,7 +137,10 @@ async fn unused(base: &LoadedTable, plan: &ExpiryPlan) -> Result<Unused, FileErr
     let expired: HashSet<_> = plan.snapshots.iter().copied().collect();
     let mut schemas = HashSet::from([metadata.current_schema_id()]);
     let mut specs = HashSet::from([metadata.default_partition_spec_id()]);
-    for snapshot in metadata.snapshots().filter(|snapshot| !expired.contains(&snapshot.snapshot_id())) {
+    for snapshot in metadata
+        .snapshots()
+        .filter(|snapshot| !expired.contains(&snapshot.snapshot_id()))
+    {
         schemas.extend(snapshot.schema_id());
         if specs.len() < metadata.partition_specs_iter().len() {
             let manifests = read_manifest_list(&base.io, metadata, snapshot).await?;

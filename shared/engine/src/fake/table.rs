@@ -49,6 +49,16 @@ impl FakeTable {
     }
 
     pub(crate) fn with_properties(version: FormatVersion, properties: HashMap<String, String>) -> Self {
+        Self::at("memory:///t", FileIO::new_with_memory(), version, properties)
+    }
+
+    /// A table at a location.
+    pub(crate) fn at(
+        location: &str,
+        io: FileIO,
+        version: FormatVersion,
+        properties: HashMap<String, String>,
+    ) -> Self {
         let fields = [("id", PrimitiveType::Long), ("part", PrimitiveType::Int)];
         let fields = fields.into_iter().enumerate().map(|(index, (name, kind))| {
             NestedField::required(index as i32 + 1, name, Type::Primitive(kind)).into()
@@ -60,8 +70,7 @@ impl FakeTable {
             .unwrap()
             .build();
         let flat = UnboundPartitionSpec::builder().with_spec_id(FLAT).build();
-        let location = "memory:///t".to_owned();
-        let sort = SortOrder::unsorted_order();
+        let (location, sort) = (location.to_owned(), SortOrder::unsorted_order());
         let metadata = TableMetadataBuilder::new(schema, flat, sort, location, version, properties)
             .unwrap()
             .add_default_partition_spec(by_part)
@@ -70,7 +79,7 @@ impl FakeTable {
             .unwrap()
             .metadata;
         Self {
-            catalog: Arc::new(FakeCatalog::new(metadata, FileIO::new_with_memory())),
+            catalog: Arc::new(FakeCatalog::new(metadata, io)),
             contents: Arc::default(),
             manifests: Arc::default(),
         }
@@ -87,7 +96,11 @@ impl FakeTable {
         };
         let mut file = DataFileBuilder::default();
         file.content(content)
-            .file_path(format!("memory:///t/data/{}.parquet", Uuid::new_v4()))
+            .file_path(format!(
+                "{}/data/{}.parquet",
+                self.now().metadata.location(),
+                Uuid::new_v4()
+            ))
             .file_format(DataFileFormat::Parquet)
             .partition_spec_id(spec)
             .partition(partition)
@@ -98,8 +111,15 @@ impl FakeTable {
 
     /// A data file with these rows, not yet committed.
     pub(crate) fn data_file(&self, spec: i32, part: i32, rows: Vec<Row>) -> DataFile {
-        let file = self.new_file(DataContentType::Data, spec, part, rows.len()).build().unwrap();
-        self.contents.lock().unwrap().rows.insert(file.file_path().to_owned(), rows);
+        let file = self
+            .new_file(DataContentType::Data, spec, part, rows.len())
+            .build()
+            .unwrap();
+        self.contents
+            .lock()
+            .unwrap()
+            .rows
+            .insert(file.file_path().to_owned(), rows);
         file
     }
 
@@ -109,18 +129,53 @@ impl FakeTable {
         file
     }
 
+    /// Appends a Parquet file with these ids.
+    pub(crate) async fn append_parquet(&self, part: i32, ids: std::ops::Range<i64>) -> DataFile {
+        let rows = ids.end - ids.start;
+        let bytes = super::parquet::file_of(part, ids);
+        let mut file = self.new_file(DataContentType::Data, BY_PART, part, rows as usize);
+        let file = file.file_size_in_bytes(bytes.len() as u64).build().unwrap();
+        self.now()
+            .io
+            .new_output(file.file_path())
+            .unwrap()
+            .write(bytes)
+            .await
+            .unwrap();
+        self.add(Operation::Append, BY_PART, vec![file.clone()]).await;
+        file
+    }
+
     /// Deletes positions of a data file; `scoped` says in the metadata that only this file is meant.
-    pub(crate) async fn delete_positions(&self, target: &LiveFile, positions: &[usize], scoped: bool) -> DataFile {
+    pub(crate) async fn delete_positions(
+        &self,
+        target: &LiveFile,
+        positions: &[usize],
+        scoped: bool,
+    ) -> DataFile {
         let path = target.file.file_path().to_owned();
-        let mut builder = self.new_file(DataContentType::PositionDeletes, target.spec_id, 0, positions.len());
+        let mut builder = self.new_file(
+            DataContentType::PositionDeletes,
+            target.spec_id,
+            0,
+            positions.len(),
+        );
         builder.partition(target.file.partition().clone());
         if scoped {
             builder.referenced_data_file(Some(path.clone()));
         }
         let file = builder.build().unwrap();
-        let deleted = positions.iter().map(|position| (path.clone(), *position)).collect();
-        self.contents.lock().unwrap().positions.insert(file.file_path().to_owned(), deleted);
-        self.add(Operation::Delete, target.spec_id, vec![file.clone()]).await;
+        let deleted = positions
+            .iter()
+            .map(|position| (path.clone(), *position))
+            .collect();
+        self.contents
+            .lock()
+            .unwrap()
+            .positions
+            .insert(file.file_path().to_owned(), deleted);
+        self.add(Operation::Delete, target.spec_id, vec![file.clone()])
+            .await;
         file
     }
 
@@ -129,7 +184,11 @@ impl FakeTable {
         let mut builder = self.new_file(DataContentType::EqualityDeletes, spec, part, keys.len());
         let file = builder.equality_ids(Some(vec![1])).build().unwrap();
         let keys = keys.iter().copied().collect();
-        self.contents.lock().unwrap().keys.insert(file.file_path().to_owned(), keys);
+        self.contents
+            .lock()
+            .unwrap()
+            .keys
+            .insert(file.file_path().to_owned(), keys);
         self.add(Operation::Delete, spec, vec![file.clone()]).await;
         file
     }
@@ -138,7 +197,7 @@ impl FakeTable {
         let base = self.now();
         let id = rand::random::<i64>() & i64::MAX;
         let is_data = files[0].content_type() == DataContentType::Data;
-        let path = format!("memory:///t/metadata/{}.avro", Uuid::new_v4());
+        let path = format!("{}/metadata/{}.avro", base.metadata.location(), Uuid::new_v4());
         let output = base.io.new_output(&path).unwrap();
         let spec = base.metadata.partition_spec_by_id(spec).unwrap().as_ref().clone();
         let builder =
@@ -149,6 +208,14 @@ impl FakeTable {
             (_, false) => builder.build_v2_deletes(),
         };
         for file in &files {
+            if !base.io.exists(file.file_path()).await.unwrap() {
+                base.io
+                    .new_output(file.file_path())
+                    .unwrap()
+                    .write("rows".into())
+                    .await
+                    .unwrap();
+            }
             writer.add_file(file.clone(), -1).unwrap();
         }
         let mut manifests = vec![writer.write_manifest_file().await.unwrap()];
@@ -158,13 +225,26 @@ impl FakeTable {
 
     /// Goes back to an earlier snapshot, as `rollback_to_snapshot` does.
     pub(crate) fn roll_back(&self, snapshot_id: i64) {
-        let reference = SnapshotReference::new(snapshot_id, SnapshotRetention::branch(None, None, None));
+        let branch = SnapshotRetention::branch(None, None, None);
+        self.set_ref(MAIN_BRANCH, SnapshotReference::new(snapshot_id, branch));
+    }
+
+    /// Tags a snapshot for ever.
+    pub(crate) fn tag(&self, name: &str, snapshot_id: i64) {
+        let tag = SnapshotRetention::Tag { max_ref_age_ms: None };
+        self.set_ref(name, SnapshotReference::new(snapshot_id, tag));
+    }
+
+    fn set_ref(&self, name: &str, reference: SnapshotReference) {
+        let ref_name = name.to_owned();
+        self.update(vec![TableUpdate::SetSnapshotRef { ref_name, reference }]);
+    }
+
+    /// Changes the metadata without asking anyone.
+    pub(crate) fn update(&self, updates: Vec<TableUpdate>) {
         let change = TableChange {
             requirements: Vec::new(),
-            updates: vec![TableUpdate::SetSnapshotRef {
-                ref_name: MAIN_BRANCH.to_owned(),
-                reference,
-            }],
+            updates,
         };
         self.catalog.swap(&self.now(), change).unwrap();
     }
@@ -177,9 +257,12 @@ impl FakeTable {
     }
 
     async fn commit(&self, base: &LoadedTable, id: i64, operation: Operation, manifests: Vec<ManifestFile>) {
-        let path = format!("memory:///t/metadata/snap-{id}.avro");
+        let path = format!("{}/metadata/snap-{id}.avro", base.metadata.location());
         let file = base.io.new_output(&path).unwrap().writer().await.unwrap();
-        let (parent, sequence) = (base.metadata.current_snapshot_id(), base.metadata.next_sequence_number());
+        let (parent, sequence) = (
+            base.metadata.current_snapshot_id(),
+            base.metadata.next_sequence_number(),
+        );
         let mut writer = match base.metadata.format_version() {
             FormatVersion::V1 => ManifestListWriter::v1(file, id, parent),
             _ => ManifestListWriter::v2(file, id, parent, sequence),
@@ -194,14 +277,22 @@ impl FakeTable {
             .with_timestamp_ms(base.metadata.last_updated_ms() + 1)
             .with_manifest_list(path)
             .with_schema_id(0)
-            .with_summary(Summary { operation, additional_properties })
+            .with_summary(Summary {
+                operation,
+                additional_properties,
+            })
             .build();
         let reference = SnapshotReference::new(id, SnapshotRetention::branch(None, None, None));
         let change = TableChange {
-            requirements: vec![TableRequirement::UuidMatch { uuid: base.metadata.uuid() }],
+            requirements: vec![TableRequirement::UuidMatch {
+                uuid: base.metadata.uuid(),
+            }],
             updates: vec![
                 TableUpdate::AddSnapshot { snapshot },
-                TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference },
+                TableUpdate::SetSnapshotRef {
+                    ref_name: MAIN_BRANCH.to_owned(),
+                    reference,
+                },
             ],
         };
         self.catalog.swap(base, change).unwrap();
@@ -216,7 +307,10 @@ impl FakeTable {
     pub(crate) async fn live(&self, snapshot: &Snapshot) -> (Vec<LiveFile>, Vec<LiveFile>) {
         let table = self.now();
         let (mut data, mut deletes) = (Vec::new(), Vec::new());
-        for file in read_manifest_list(&table.io, &table.metadata, snapshot).await.unwrap() {
+        for file in read_manifest_list(&table.io, &table.metadata, snapshot)
+            .await
+            .unwrap()
+        {
             let manifest = self.manifests.load(&table.io, &file).await.unwrap();
             for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
                 let live = LiveFile {

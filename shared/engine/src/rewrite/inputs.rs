@@ -27,7 +27,12 @@ pub(super) async fn check_inputs<S: Supervisor>(
     let sizes = sizes(groups);
     let check = |(path, expected): (String, u64)| async move {
         let failed = |source| FileError::read(&path, source);
-        let found = io.new_input(&path).map_err(failed)?.metadata().await.map_err(failed)?;
+        let found = io
+            .new_input(&path)
+            .map_err(failed)?
+            .metadata()
+            .await
+            .map_err(failed)?;
         if found.size == expected {
             return Ok(());
         }
@@ -42,10 +47,20 @@ pub(super) async fn check_inputs<S: Supervisor>(
 /// The files of all groups, each once: a delete file may apply to many data files.
 fn sizes(groups: &[FileGroup]) -> BTreeMap<String, u64> {
     let scans = groups.iter().flat_map(|group| &group.files);
-    let files = scans.flat_map(|ScanFile { data, position_deletes, equality_deletes }| {
-        std::iter::once(data).chain(position_deletes).chain(equality_deletes)
-    });
-    files.map(|live| (live.file.file_path().to_owned(), live.file.file_size_in_bytes())).collect()
+    let files = scans.flat_map(
+        |ScanFile {
+             data,
+             position_deletes,
+             equality_deletes,
+         }| {
+            std::iter::once(data)
+                .chain(position_deletes)
+                .chain(equality_deletes)
+        },
+    );
+    files
+        .map(|live| (live.file.file_path().to_owned(), live.file.file_size_in_bytes()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -81,7 +96,11 @@ mod tests {
         let io = FileIO::new_with_memory();
         for (path, content) in [("memory:///data", data), ("memory:///deletes", deletes)] {
             if !content.is_empty() {
-                io.new_output(path).unwrap().write(Bytes::from_static(content.as_bytes())).await.unwrap();
+                io.new_output(path)
+                    .unwrap()
+                    .write(Bytes::from_static(content.as_bytes()))
+                    .await
+                    .unwrap();
             }
         }
         let group = FileGroup {
@@ -97,14 +116,19 @@ mod tests {
             max_output_bytes: 5,
             repartition: false,
         };
-        check_inputs(&io, &[group], &FakeSupervisor::default()).await.map_err(|error| error.to_string())
+        check_inputs(&io, &[group], &FakeSupervisor::default())
+            .await
+            .map_err(|error| error.to_string())
     }
 
     #[tokio::test]
     async fn missing_and_cut_files_are_named() {
         assert_eq!(check("12345", "12345").await, Ok(()));
         let cut = check("123", "12345").await.unwrap_err();
-        assert!(cut.contains("memory:///data is truncated") && cut.contains("3 bytes"), "{cut}");
+        assert!(
+            cut.contains("memory:///data is truncated") && cut.contains("3 bytes"),
+            "{cut}"
+        );
         let missing = check("12345", "").await.unwrap_err();
         assert!(missing.contains("memory:///deletes"), "{missing}");
     }

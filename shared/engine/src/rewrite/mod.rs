@@ -90,24 +90,36 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
 
     /// Groups per commit: `max_commits` at most with partial progress, else all in one.
     fn batch_size(&self, groups: usize) -> usize {
-        if self.settings.partial_progress { groups.div_ceil(self.settings.max_commits) } else { groups }
+        if self.settings.partial_progress {
+            groups.div_ceil(self.settings.max_commits)
+        } else {
+            groups
+        }
     }
 
     fn max_failed_commits(&self) -> u64 {
         if !self.settings.partial_progress {
             return 0;
         }
-        self.settings.max_failed_commits.unwrap_or(self.settings.max_commits) as u64
+        self.settings
+            .max_failed_commits
+            .unwrap_or(self.settings.max_commits) as u64
     }
 
     fn concurrency(&self) -> usize {
-        self.settings.max_concurrent_groups.unwrap_or(GROUPS_AT_ONCE).max(1)
+        self.settings
+            .max_concurrent_groups
+            .unwrap_or(GROUPS_AT_ONCE)
+            .max(1)
     }
 
     fn base(&self, table: &LoadedTable, plan: &RewritePlan) -> Result<RewriteBase, EngineError> {
         let spec = table.metadata.partition_spec_by_id(plan.output_spec_id);
         let mut summary = self.summary.clone();
-        summary.insert(TARGET_SUMMARY_KEY.to_owned(), self.settings.target_file_bytes.to_string());
+        summary.insert(
+            TARGET_SUMMARY_KEY.to_owned(),
+            self.settings.target_file_bytes.to_string(),
+        );
         Ok(RewriteBase {
             uuid: table.metadata.uuid(),
             snapshot_id: plan.snapshot_id,
@@ -141,7 +153,9 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
                     Err(stop) => return abandon(running, stop.into()).await,
                 }
             }
-            let Some(ended) = running.join_next().await else { break };
+            let Some(ended) = running.join_next().await else {
+                break;
+            };
             let finished = match ended? {
                 (group, Ok(rewritten)) => {
                     self.supervisor.reached(points::FILES_WRITTEN);
@@ -186,7 +200,9 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
     /// Commits what is left to commit once no group runs any more.
     async fn end(&self, out_of_time: bool, pending: &mut Pending<'_, C, S, &N>) -> Result<(), EngineError> {
         if out_of_time && !self.settings.partial_progress {
-            return Err(self.too_slow().unwrap_or(EngineError::Stopped(ActionStop::OutOfTime)));
+            return Err(self
+                .too_slow()
+                .unwrap_or(EngineError::Stopped(ActionStop::OutOfTime)));
         }
         pending.commit().await?;
         if !out_of_time {
@@ -203,7 +219,10 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
     /// The error of a slice that ran to its deadline for nothing: another one would do the same for ever.
     /// `None` when it was not the deadline that stopped it, but a shutdown.
     fn too_slow(&self) -> Option<EngineError> {
-        let deadline_came = self.supervisor.seconds_left().is_some_and(|seconds| seconds <= 0.0);
+        let deadline_came = self
+            .supervisor
+            .seconds_left()
+            .is_some_and(|seconds| seconds <= 0.0);
         deadline_came.then(|| EngineError::TooSlow(self.committer.table.to_string()))
     }
 

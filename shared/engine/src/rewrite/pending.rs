@@ -84,7 +84,11 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
         self.tally.commits += u64::from(committed.base.is_some());
         self.tally.delete_files_removed += committed.outcome.delete_files_removed;
         for group in &groups {
-            let dropped = committed.outcome.dropped.iter().find(|(index, _)| *index == group.group);
+            let dropped = committed
+                .outcome
+                .dropped
+                .iter()
+                .find(|(index, _)| *index == group.group);
             match dropped {
                 Some((_, conflict)) => {
                     self.tally.dropped(group, conflict);

@@ -38,7 +38,11 @@ impl Tally {
     /// Starts with what the plan left alone.
     pub(super) fn of(plan: &RewritePlan) -> Self {
         Self {
-            skipped: plan.skipped.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
+            skipped: plan
+                .skipped
+                .iter()
+                .map(|(reason, count)| (reason.as_str(), *count))
+                .collect(),
             ..Self::default()
         }
     }
@@ -77,24 +81,39 @@ impl Tally {
         }
         let mut report = Report::new(message, self.counts());
         for (reason, count) in &self.skipped {
-            report.metrics.insert(format!("skipped.{reason}"), Metric::Count(*count));
+            report
+                .metrics
+                .insert(format!("skipped.{reason}"), Metric::Count(*count));
         }
         report
     }
 
     /// The result when the plan was empty.
     pub(super) fn nothing_to_do(&self, files_considered: u64) -> Report {
-        let reasons: Vec<_> =
-            self.skipped.iter().filter(|(_, count)| **count > 0).map(|(why, count)| format!("{why} {count}")).collect();
+        let reasons: Vec<_> = self
+            .skipped
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(why, count)| format!("{why} {count}"))
+            .collect();
         let message = match (files_considered, reasons.is_empty()) {
             (0, _) => "Nothing to do: the table has no data files".to_owned(),
-            (files, true) => format!("Nothing to do: none of {} needs a rewrite", counted(files, "data file")),
+            (files, true) => format!(
+                "Nothing to do: none of {} needs a rewrite",
+                counted(files, "data file")
+            ),
             (files, false) => {
                 let files = counted(files, "data file");
-                format!("Nothing to do: none of {files} needs a rewrite ({})", reasons.join(", "))
+                format!(
+                    "Nothing to do: none of {files} needs a rewrite ({})",
+                    reasons.join(", ")
+                )
             }
         };
-        Report { message, ..self.report() }
+        Report {
+            message,
+            ..self.report()
+        }
     }
 
     fn counts(&self) -> [(&'static str, u64); 12] {

@@ -11,10 +11,27 @@ use crate::fake::{BY_PART, FLAT, FakeSupervisor, FakeTable, Fault};
 /// Something a writer does.
 #[derive(Clone, Debug)]
 enum Step {
-    Append { spec: i32, part: i32, rows: u8 },
-    DeletePositions { file: prop::sample::Index, position: prop::sample::Index, scoped: bool },
-    DeleteKeys { spec: i32, part: i32, key: i64 },
-    Rewrite { spec: i32, parts: Vec<i32>, keep: bool, dangling: bool },
+    Append {
+        spec: i32,
+        part: i32,
+        rows: u8,
+    },
+    DeletePositions {
+        file: prop::sample::Index,
+        position: prop::sample::Index,
+        scoped: bool,
+    },
+    DeleteKeys {
+        spec: i32,
+        part: i32,
+        key: i64,
+    },
+    Rewrite {
+        spec: i32,
+        parts: Vec<i32>,
+        keep: bool,
+        dangling: bool,
+    },
 }
 
 fn spec() -> impl Strategy<Value = i32> {
@@ -33,8 +50,12 @@ fn writer_step() -> impl Strategy<Value = Step> {
 
 fn rewrite_step() -> impl Strategy<Value = Step> {
     let parts = prop::sample::subsequence(vec![1, 2], 1..=2);
-    (spec(), parts, any::<bool>(), any::<bool>())
-        .prop_map(|(spec, parts, keep, dangling)| Step::Rewrite { spec, parts, keep, dangling })
+    (spec(), parts, any::<bool>(), any::<bool>()).prop_map(|(spec, parts, keep, dangling)| Step::Rewrite {
+        spec,
+        parts,
+        keep,
+        dangling,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -49,10 +70,16 @@ async fn write(table: &FakeTable, step: &Step, first_id: i64, deletes: bool) {
     match step {
         Step::Append { spec, part, rows } => {
             let part = if *spec == FLAT { 0 } else { *part };
-            let rows = (0..i64::from(*rows)).map(|i| (first_id + i, (first_id + i) % 4)).collect();
+            let rows = (0..i64::from(*rows))
+                .map(|i| (first_id + i, (first_id + i) % 4))
+                .collect();
             table.append(*spec, part, rows).await;
         }
-        Step::DeletePositions { file, position, scoped } if deletes => {
+        Step::DeletePositions {
+            file,
+            position,
+            scoped,
+        } if deletes => {
             let (data, _) = table.live_now().await;
             if !data.is_empty() {
                 let target = file.get(&data);
@@ -60,14 +87,24 @@ async fn write(table: &FakeTable, step: &Step, first_id: i64, deletes: bool) {
                 table.delete_positions(target, &[position], *scoped).await;
             }
         }
-        Step::DeleteKeys { spec, part, key } if deletes => drop(table.delete_keys(*spec, *part, &[*key]).await),
+        Step::DeleteKeys { spec, part, key } if deletes => {
+            drop(table.delete_keys(*spec, *part, &[*key]).await)
+        }
         _ => {}
     }
 }
 
 /// Rewrites while `meanwhile` happens between the check and the compare-and-set.
 async fn maintain(table: &FakeTable, step: &Step, meanwhile: &[Step], ids: &mut Ids, deletes: bool) {
-    let Step::Rewrite { spec, parts, keep, dangling } = step else { return };
+    let Step::Rewrite {
+        spec,
+        parts,
+        keep,
+        dangling,
+    } = step
+    else {
+        return;
+    };
     if table.now().metadata.current_snapshot().is_none() {
         return;
     }
@@ -92,7 +129,9 @@ async fn maintain(table: &FakeTable, step: &Step, meanwhile: &[Step], ids: &mut 
     }
     let quiet = table.now().metadata.current_snapshot_id();
     let before = table.read_now().await;
-    let committed = commit(table, &base, &groups, &FakeSupervisor::default()).await.unwrap();
+    let committed = commit(table, &base, &groups, &FakeSupervisor::default())
+        .await
+        .unwrap();
     table.catalog.faults.lock().unwrap().clear();
     let expected = match &committed.base {
         // What the table held right under the new snapshot.
@@ -139,7 +178,11 @@ async fn play(version: FormatVersion, history: Vec<(Step, Vec<Step>)>) {
 }
 
 fn run(version: FormatVersion, history: Vec<(Step, Vec<Step>)>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(play(version, history));
 }
 
