@@ -9,7 +9,7 @@ pub(crate) enum FileError {
         /// The file.
         path: String,
         /// What the storage said.
-        source: iceberg::Error,
+        source: Box<iceberg::Error>,
     },
     /// The bytes are not the Parquet file its manifest entry describes.
     #[error("{path} is truncated or corrupt: {reason}")]
@@ -49,7 +49,7 @@ pub(crate) enum FileError {
         /// The file.
         path: String,
         /// What the storage said.
-        source: iceberg::Error,
+        source: Box<iceberg::Error>,
     },
     /// Rows could not be encoded.
     #[error("cannot encode rows for {path}: {reason}")]
@@ -61,11 +61,12 @@ pub(crate) enum FileError {
     },
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers hand over errors they own")]
 impl FileError {
     pub(crate) fn read(path: &str, source: iceberg::Error) -> Self {
         Self::Read {
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         }
     }
 
@@ -93,7 +94,7 @@ impl FileError {
     pub(crate) fn write(path: &str, source: iceberg::Error) -> Self {
         Self::Write {
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         }
     }
 

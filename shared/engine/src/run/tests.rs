@@ -65,9 +65,9 @@ impl Fixture {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
-                    folders.push(path)
+                    folders.push(path);
                 } else {
-                    drop(files.insert(path.display().to_string()))
+                    files.insert(path.display().to_string());
                 }
             }
         }
