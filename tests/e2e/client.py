@@ -28,23 +28,24 @@ class Answer:
 
 
 class Client:
-    """Calls the API at `url`, whose host name needs no resolver: the connection goes to 127.0.0.1."""
+    """Calls the API whose URL the stack gave, by the emulator's path for it: the host name of that URL needs a
+    resolver, and as a Host header it ends in a number and so is no valid name."""
 
     def __init__(self, url):
-        self._host = url.removeprefix("http://").rstrip("/")
-        self._port = int(self._host.rsplit(":", 1)[1])
+        api_id, _, emulator = url.removeprefix("http://").rstrip("/").partition(".execute-api.")
+        self._url = f"http://{emulator}/_aws/execute-api/{api_id}/$default"
 
     def request(self, method, path, body=None, headers=None, signed=True):
         """Sends one request; `body` is JSON unless it is bytes."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        url = f"http://127.0.0.1:{self._port}{path}"
-        given = {"Host": self._host, **({"Content-Type": "application/json"} if data is not None else {}), **(headers or {})}
+        given = {**({"Content-Type": "application/json"} if data is not None else {}), **(headers or {})}
         if signed:
-            request = AWSRequest(method, f"http://{self._host}{path}", data=data, headers=given)
+            request = AWSRequest(method, self._url + path, data=data, headers=given)
             SigV4Auth(Credentials("test", "test"), "execute-api", REGION).add_auth(request)
             given = dict(request.headers)
+        request = urllib.request.Request(self._url + path, data, given, method=method)
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, data, given, method=method), timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return _answer(response.status, response)
         except urllib.error.HTTPError as error:
             return _answer(error.code, error)

@@ -8,7 +8,7 @@ import pytest
 from client import Client
 from deployment import deploy
 from emulator import Emulator
-from lake import BUCKET, DATABASE, Lake
+from lake import BUCKET, DATABASE, SAMPLE_DATABASE, Lake
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def lake(emulator):
 @pytest.fixture(scope="session")
 def stack(emulator, lake, tmp_path_factory):
     """The outputs of the deployed template."""
-    parameters = {"Architecture": "x86_64", "DataBuckets": BUCKET, "GlueDatabases": DATABASE}
+    parameters = {"Architecture": "x86_64", "DataBuckets": BUCKET, "GlueDatabases": f"{DATABASE},{SAMPLE_DATABASE}"}
     return deploy(emulator, tmp_path_factory.mktemp("build"), parameters)
 
 

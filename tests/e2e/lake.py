@@ -11,6 +11,8 @@ from emulator import REGION
 
 BUCKET = "lake"
 DATABASE = "shop"
+# The one that the events of infra/events name; it does not exist.
+SAMPLE_DATABASE = "offer_service"
 # Exists, but the functions' roles do not cover it.
 FOREIGN_DATABASE = "private"
 
