@@ -17,7 +17,8 @@ const DRAIN_RETRY_SECONDS: u32 = 30;
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
-    body: ErrorBody,
+    // On the heap: a problem is the error of most functions here, and a small error is cheap to return.
+    body: Box<ErrorBody>,
     retry_after_seconds: Option<u32>,
     /// For the log only: it may name things a caller must not see.
     cause: Option<String>,
@@ -25,11 +26,11 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        let body = ErrorBody {
+        let body = Box::new(ErrorBody {
             error: code.to_owned(),
             message: message.into(),
             ..ErrorBody::default()
-        };
+        });
         Self {
             status,
             body,
@@ -43,7 +44,7 @@ impl Problem {
         self
     }
 
-    fn unavailable(what: &str, cause: impl ToString) -> Self {
+    fn unavailable(what: &str, cause: &impl ToString) -> Self {
         Self {
             retry_after_seconds: Some(UNAVAILABLE_RETRY_SECONDS),
             cause: Some(cause.to_string()),
@@ -151,7 +152,7 @@ impl Problem {
     pub(crate) fn render(self, request_id: &str) -> Response {
         let body = ErrorBody {
             request_id: request_id.to_owned(),
-            ..self.body
+            ..*self.body
         };
         let mut response = crate::reply::json(self.status, &body);
         if let Some(seconds) = self.retry_after_seconds {
@@ -191,7 +192,7 @@ impl From<BodyError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(cause) => Self::unavailable("the job store", cause),
+            StoreError::Unavailable(cause) => Self::unavailable("the job store", &cause),
             StoreError::Corrupt(_) | StoreError::Refused(_) => Self::internal(error.to_string()),
         }
     }
@@ -213,8 +214,8 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Store(error) => error.into(),
-            Failure::Catalog(error) => Self::unavailable("the catalog", error),
-            Failure::Contended => Self::unavailable("the table's lock", failure),
+            Failure::Catalog(error) => Self::unavailable("the catalog", &error),
+            Failure::Contended => Self::unavailable("the table's lock", &failure),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The REST contract, row by row, over the router and over real HTTP on the loopback interface.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
 mod faulty_store;
 mod jobs;
 mod openapi;

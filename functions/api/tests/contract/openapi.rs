@@ -174,7 +174,7 @@ fn every_error_code_is_described() {
         .unwrap();
     for code in codes.as_array().unwrap() {
         assert!(
-            source.contains(&format!("{code}")),
+            source.contains(&code.to_string()),
             "{code} is described and never answered"
         );
     }
