@@ -32,8 +32,8 @@ class Catalog:
     _made: set[str] = field(default_factory=set)
 
     def create(self, table: str, columns: str, partitioned: str = "", **properties: str) -> "Table":
-        """Creates `namespace.table`. Properties are given with `_` for `.` where a keyword allows no dot, or by
-        `**{"write.x": "y"}`. Hashing rows to partitions before a write is off, to get the many files tests need."""
+        """Creates `namespace.table`. Spark is told not to sort rows by partition before a write, so that it leaves the
+        many files tests need."""
         namespace = table.rpartition(".")[0]
         if namespace not in self._made:
             self.session.sql(f"create namespace if not exists {self.name}.{namespace}")
@@ -47,8 +47,9 @@ class Catalog:
         }
         listed = ", ".join(f"'{key}'='{value}'" for key, value in settings.items())
         clause = f"partitioned by ({partitioned})" if partitioned else ""
-        self.session.sql(f"create table {self.name}.{table} ({columns}) using iceberg {clause} tblproperties ({listed})")
-        return Table(self, table)
+        made = Table(self, table)
+        made.sql(f"create table {{t}} ({columns}) using iceberg {clause} tblproperties ({listed})")
+        return made
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyspark
 
-from spark import test_home
+from spark import JNI, test_home
 
 
 class RestServer:
@@ -20,8 +20,7 @@ class RestServer:
     def __enter__(self) -> "RestServer":
         self.home.mkdir()
         classes = [test_home() / "restserver", test_home() / "jars/*", Path(pyspark.__file__).parent / "jars/*"]
-        words = ["java", "-Xmx512m", "-Djava.library.path=/usr/lib/x86_64-linux-gnu/jni:/usr/lib/aarch64-linux-gnu/jni",
-                 "-cp", ":".join(map(str, classes)), "RestCatalogServer", f"file://{self.warehouse}"]
+        words = ["java", "-Xmx512m", f"-Djava.library.path={JNI}", "-cp", ":".join(map(str, classes)), "RestCatalogServer", f"file://{self.warehouse}"]
         self.log = open(self.home / "log", "w")
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=self.log, text=True)
         port = self.process.stdout.readline().strip()

@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 # Debian keeps the native half of the SQLite driver here.
-_JNI = "/usr/lib/x86_64-linux-gnu/jni:/usr/lib/aarch64-linux-gnu/jni:/usr/lib/jni"
+JNI = "/usr/lib/x86_64-linux-gnu/jni:/usr/lib/aarch64-linux-gnu/jni:/usr/lib/jni"
 _SPARK_CATALOG = "org.apache.iceberg.spark.SparkCatalog"
 
 # The tables of Java's JDBC catalog. Made here, because Java's own start-up check leaves a cursor open, and with it a
@@ -38,7 +38,7 @@ def start(scratch: Path, memory: str = "3g") -> SparkSession:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.extraClassPath": f"{jars}/*",
-        "spark.driver.extraJavaOptions": f"-Djava.library.path={_JNI} -Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseParallelGC",
+        "spark.driver.extraJavaOptions": f"-Djava.library.path={JNI} -Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseParallelGC",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.local.dir": scratch / "spark",
@@ -64,7 +64,7 @@ def create_sqlite(path: Path, schema: str = "V1") -> None:
 
 
 def open_sqlite(session: SparkSession, name: str, path: Path, warehouse: str, schema: str = "V1") -> None:
-    """Opens a SQLite catalog in Spark under its own name, with one connection that holds no lock when idle."""
+    """Opens the catalog of that name in a SQLite file, under the same name in Spark, with one connection that holds no lock when idle."""
     _open(session, name, {
         "type": "jdbc", "uri": f"jdbc:sqlite:{path}", "warehouse": warehouse, "clients": "1",
         "jdbc.schema-version": schema, "jdbc.init-catalog-tables": "false",

@@ -110,8 +110,8 @@ def persist(table: Table, statement: str) -> None:
 
 def test_killed_at_any_moment(lake: Catalog):
     """Several commits in one run, and the process killed before, between and after them."""
-    table = lake.create("concurrent.killed", "id bigint, v string", "truncate(1000000, id)", **tables.MERGE_ON_READ)
-    table.insert("select id, concat(uuid(), uuid(), id) from range(3000000)", 8)
+    table = lake.create("concurrent.killed", "id bigint, v string", "truncate(300000, id)", **tables.MERGE_ON_READ)
+    table.insert("select id, concat(uuid(), uuid(), id) from range(900000)", 8)
     table.sql("delete from {t} where id % 7 = 0")
     before = check.take(table)
     options = {"rewrite_data_files.partial-progress.max-commits": 10}

@@ -1,5 +1,7 @@
 """rewrite_data_files on tables of every shape: same rows, and the files Spark's own procedure would leave."""
 
+import itertools
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -53,6 +55,9 @@ def test_same_rows_in_as_few_files_as_spark_leaves(lake: Catalog, build: tables.
     assert check.footprint(table) == settled
 
 
+_serial = itertools.count()
+
+
 @pytest.mark.parametrize("options", [
     # Groups of several output files, so that packing and splitting show.
     {"target_file_size_bytes": 12_000},
@@ -67,7 +72,7 @@ def test_same_rows_in_as_few_files_as_spark_leaves(lake: Catalog, build: tables.
     {"use_starting_sequence_number": "false"},
 ], ids=lambda options: "-".join(options))
 def test_options_do_what_spark_makes_of_them(lake: Catalog, options: dict):
-    table = tables.unpartitioned(lake, f"options.t{abs(hash(tuple(options.items())))}")
+    table = tables.unpartitioned(lake, f"options.t{next(_serial)}")
     compact_like_spark(table, **options)
 
 
