@@ -1,7 +1,7 @@
 //! The HTTP API: one router for Lambda and for the local server.
 //!
 //! Routes translate: they read names, queries and bodies with pure functions, call a use case, and turn its
-//! outcome into an answer. Every answer that is not a success is a [`problem::Problem`], and [`frame`]
+//! outcome into an answer. Every answer that is not a success is a `problem::Problem`, and `frame`
 //! alone renders those, numbers the requests and logs them.
 
 mod api;

@@ -19,7 +19,7 @@ use snowpack_testkit::{ManualClock, SequentialIds, table, time};
 use tower::ServiceExt;
 
 use crate::faulty_store::FaultyStore;
-use crate::openapi::documented;
+use crate::openapi::{documented, documented_code};
 use crate::raw_http;
 
 /// A catalog with the tables `offers.items`, `offers.prices` and `a.b.nested`.
@@ -293,6 +293,7 @@ pub(crate) fn check_conventions(method: &Method, path: &str, answer: &Answer) {
             body["error"].is_string() && !body["message"].as_str().unwrap().is_empty(),
             "{path}: {body}"
         );
+        documented_code(&answer.error().1);
         assert!(!answer.text.contains(crate::faulty_store::SECRET), "{body}");
     }
 }
