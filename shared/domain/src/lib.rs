@@ -14,9 +14,9 @@ mod time;
 
 pub use action::{Action, UnknownAction};
 pub use decide::{
-    CancelRefused, ClaimRefused, FenceLost, LEASE_SECONDS, MAX_ATTEMPTS, Pair, SubmitRefused, abandon_lease, cancel, claim,
-    dry_run, dry_run_result, enqueued, finish, give_up, heartbeat, is_exhausted, keep_result, message_due, needs_message,
-    retry_later, submit, yield_slice,
+    CancelRefused, ClaimRefused, FenceLost, LEASE_SECONDS, MAX_ATTEMPTS, Pair, SubmitRefused, abandon_lease,
+    cancel, claim, dry_run, dry_run_result, enqueued, finish, give_up, heartbeat, is_exhausted, keep_result,
+    message_due, needs_message, retry_later, submit, yield_slice,
 };
 pub use invariants::{Violation, check_pair, check_step};
 pub use job::{

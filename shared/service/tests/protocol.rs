@@ -1,5 +1,7 @@
 //! The use cases end to end over the embedded store: what a job goes through, and what stops it.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 mod support;
 
 use std::sync::atomic::Ordering;

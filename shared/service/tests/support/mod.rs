@@ -1,4 +1,5 @@
 //! Doubles for the ports whose real adapters need AWS or Iceberg, over the real embedded store.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test double reports")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,10 +18,10 @@ use snowpack_service::{Limits, SubmitRefusal, SubmitRequest, Submitter, TableCac
 
 /// A clock that moves when told.
 #[derive(Clone, Debug)]
-pub struct TestClock(Arc<Mutex<i64>>);
+pub(crate) struct TestClock(Arc<Mutex<i64>>);
 
 impl TestClock {
-    pub fn advance(&self, seconds: i64) {
+    pub(crate) fn advance(&self, seconds: i64) {
         *self.0.lock().unwrap() += seconds * 1_000_000;
     }
 }
@@ -33,9 +34,9 @@ impl Clock for TestClock {
 
 /// Remembers what was sent; fails when told.
 #[derive(Debug, Default)]
-pub struct TestQueue {
-    pub sent: Mutex<Vec<(JobId, u32)>>,
-    pub broken: AtomicBool,
+pub(crate) struct TestQueue {
+    pub(crate) sent: Mutex<Vec<(JobId, u32)>>,
+    pub(crate) broken: AtomicBool,
 }
 
 impl JobQueue for TestQueue {
@@ -50,10 +51,10 @@ impl JobQueue for TestQueue {
 
 /// A catalog of names; counts how often it is asked.
 #[derive(Clone, Debug, Default)]
-pub struct TestTables {
-    pub names: Arc<Mutex<BTreeSet<String>>>,
-    pub asked: Arc<AtomicU32>,
-    pub broken: Arc<AtomicBool>,
+pub(crate) struct TestTables {
+    pub(crate) names: Arc<Mutex<BTreeSet<String>>>,
+    pub(crate) asked: Arc<AtomicU32>,
+    pub(crate) broken: Arc<AtomicBool>,
 }
 
 impl Tables for TestTables {
@@ -99,7 +100,7 @@ impl Tables for TestTables {
 
 /// How an action of the test engine behaves.
 #[derive(Clone, Copy, Debug)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     Succeed,
     Fail { retry: bool },
     RunOutOfTime,
@@ -108,10 +109,10 @@ pub enum Behaviour {
 
 /// Plays a script, one behaviour for each run; succeeds when the script is over.
 #[derive(Clone, Debug, Default)]
-pub struct TestEngine {
-    pub script: Arc<Mutex<Vec<Behaviour>>>,
-    pub ran: Arc<Mutex<Vec<Action>>>,
-    pub refuse: Arc<AtomicBool>,
+pub(crate) struct TestEngine {
+    pub(crate) script: Arc<Mutex<Vec<Behaviour>>>,
+    pub(crate) ran: Arc<Mutex<Vec<Action>>>,
+    pub(crate) refuse: Arc<AtomicBool>,
 }
 
 impl Engine for TestEngine {
@@ -161,18 +162,18 @@ impl Engine for TestEngine {
 }
 
 /// Everything wired together.
-pub struct World {
-    pub store: Arc<SqliteStore>,
-    pub queue: Arc<TestQueue>,
-    pub tables: TestTables,
-    pub engine: TestEngine,
-    pub clock: TestClock,
-    pub submitter: Submitter<SqliteStore, TestQueue, TestTables, TestClock, TimeSortedIds>,
-    pub worker: Worker<SqliteStore, TestQueue, TestEngine, TestClock>,
+pub(crate) struct World {
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) queue: Arc<TestQueue>,
+    pub(crate) tables: TestTables,
+    pub(crate) engine: TestEngine,
+    pub(crate) clock: TestClock,
+    pub(crate) submitter: Submitter<SqliteStore, TestQueue, TestTables, TestClock, TimeSortedIds>,
+    pub(crate) worker: Worker<SqliteStore, TestQueue, TestEngine, TestClock>,
     _folder: tempfile::TempDir,
 }
 
-pub fn world() -> World {
+pub(crate) fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(&folder.path().join("state.db")).unwrap());
     let queue = Arc::new(TestQueue::default());
@@ -212,7 +213,7 @@ pub fn world() -> World {
     }
 }
 
-pub fn request(actions: &[Action]) -> SubmitRequest {
+pub(crate) fn request(actions: &[Action]) -> SubmitRequest {
     SubmitRequest {
         table: TableId::new("db", "t").unwrap(),
         actions: actions.to_vec(),
@@ -223,11 +224,11 @@ pub fn request(actions: &[Action]) -> SubmitRequest {
 }
 
 impl World {
-    pub async fn submit(&self, actions: &[Action]) -> Result<Job, SubmitRefusal> {
+    pub(crate) async fn submit(&self, actions: &[Action]) -> Result<Job, SubmitRefusal> {
         self.submitter.submit(request(actions)).await.unwrap()
     }
 
-    pub async fn job(&self, id: &JobId) -> Job {
+    pub(crate) async fn job(&self, id: &JobId) -> Job {
         self.store.job(id).await.unwrap().unwrap().value
     }
 }
