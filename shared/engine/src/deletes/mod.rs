@@ -6,8 +6,6 @@
 mod equality;
 mod filter;
 mod position;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

@@ -75,11 +75,6 @@ impl ParquetFile {
         })
     }
 
-    /// The location, as the manifest spells it.
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// The footer.
     pub(crate) fn metadata(&self) -> &Arc<ParquetMetaData> {
         &self.metadata

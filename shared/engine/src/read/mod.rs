@@ -6,6 +6,8 @@
 mod constant;
 mod convert;
 mod file;
+#[cfg(test)]
+mod imported_tests;
 mod prefetch;
 mod projection;
 mod scan;
@@ -16,5 +18,5 @@ pub(crate) use convert::field_array;
 pub(crate) use file::{ParquetFile, from_parquet};
 pub(crate) use prefetch::{Chunks, PrefetchLimits};
 pub(crate) use projection::{Column, Resolver, Source};
-pub(crate) use scan::{ScanContext, ScanTask};
+pub(crate) use scan::{Chunk, ScanContext, ScanTask};
 pub(crate) use schema::{FileSchema, field_id, leaf_count};

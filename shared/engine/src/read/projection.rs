@@ -50,6 +50,34 @@ pub(crate) struct StructPlan {
     pub(crate) sources: Vec<Source>,
 }
 
+impl StructPlan {
+    /// Whether both plans find the same columns in the file, at every depth.
+    pub(crate) fn finds_the_same_as(&self, other: &Self) -> bool {
+        self.sources.len() == other.sources.len()
+            && self
+                .sources
+                .iter()
+                .zip(&other.sources)
+                .all(|sources| match sources {
+                    (Source::File(_, one), Source::File(_, other)) => one.finds_the_same_as(other),
+                    (one, other) => one == other,
+                })
+    }
+}
+
+impl Convert {
+    fn finds_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Convert::Struct(one), Convert::Struct(other)) => one.finds_the_same_as(other),
+            (Convert::List(one), Convert::List(other)) => one.finds_the_same_as(other),
+            (Convert::Map(key, value), Convert::Map(other_key, other_value)) => {
+                key.finds_the_same_as(other_key) && value.finds_the_same_as(other_value)
+            }
+            (one, other) => one == other,
+        }
+    }
+}
+
 /// One column of the table wherever it is in the file, at any depth of structs, flattened: a row has a null
 /// where the column or a struct around it is null.
 #[derive(Clone, Debug)]
@@ -137,13 +165,23 @@ impl Resolver<'_> {
             });
         }
         if nested && self.leaves.len() == needed_before {
-            // Nothing of it is wanted, but one column still has to be read to know where the struct is null.
-            self.leaves.push(first_leaf);
+            self.keep_shape(file, first_leaf);
         }
         Ok(StructPlan {
             fields: arrow_fields(target)?,
             sources,
         })
+    }
+
+    /// Nothing of a struct is wanted, but its smallest field still has to be read to know where it is null. The
+    /// field is read whole: a map without its values is not read at all.
+    fn keep_shape(&mut self, file: &Fields, first_leaf: usize) {
+        let smallest = (0..file.len()).min_by_key(|&index| leaf_count(file[index].data_type()));
+        if let Some(index) = smallest {
+            let start = first_leaf + leaves_before(file, index);
+            self.leaves
+                .extend(start..start + leaf_count(file[index].data_type()));
+        }
     }
 
     fn missing_or_error(&self, field: &NestedField) -> Result<Source, String> {

@@ -154,6 +154,13 @@ async fn open(context: &ScanContext, task: &ScanTask) -> Result<OpenScan, FileEr
         .build()
         .map_err(|e| from_parquet(path, e))?;
     let delivered = resolution.resolve(stream.schema().fields())?;
+    if !delivered.plan.finds_the_same_as(&wanted.plan) {
+        // Taking a column that was asked for as missing would turn its values into nulls.
+        return Err(FileError::schema(
+            path,
+            "the reader left out columns it was asked for",
+        ));
+    }
     let sets = context.deletes.equality().sets_of(&task.file);
     let equality = delivered.keys.into_iter().zip(sets).collect();
     let filter = RowFilter::new(

@@ -139,15 +139,16 @@ impl Walk<'_> {
         fields
             .iter()
             .enumerate()
-            .map(|(i, field)| self.field(field, ids, field.name(), i))
+            .map(|(position, field)| self.field(field, ids, position))
             .collect()
     }
 
-    /// `name` is what the name mapping calls the field: list elements, keys and values have fixed names there.
-    fn field(&mut self, field: &FieldRef, ids: &Ids<'_>, name: &str, position: usize) -> FieldRef {
-        let (id, children) = ids.of(name, position);
-        let data_type = self.data_type(field.data_type(), &children);
-        let mut changed = field.as_ref().clone().with_data_type(data_type);
+    fn field(&mut self, field: &FieldRef, ids: &Ids<'_>, position: usize) -> FieldRef {
+        let (id, children) = ids.of(field.name(), position);
+        let mut changed = field
+            .as_ref()
+            .clone()
+            .with_data_type(self.data_type(field.data_type(), &children));
         if let Some(id) = id {
             changed.set_metadata(HashMap::from([(
                 PARQUET_FIELD_ID_META_KEY.to_owned(),
@@ -157,16 +158,28 @@ impl Walk<'_> {
         Arc::new(changed)
     }
 
+    /// A list's element, or a map's key or value: only fields inside it need ids. `name` is what name
+    /// mappings call it, whatever the file does.
+    fn part(&mut self, field: &FieldRef, ids: &Ids<'_>, name: &str) -> FieldRef {
+        let (_, children) = ids.of(name, 0);
+        Arc::new(
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(self.data_type(field.data_type(), &children)),
+        )
+    }
+
     fn data_type(&mut self, data_type: &DataType, ids: &Ids<'_>) -> DataType {
         match data_type {
             DataType::Struct(fields) => DataType::Struct(self.fields(fields, ids)),
-            DataType::List(element) => DataType::List(self.field(element, ids, "element", 0)),
+            DataType::List(element) => DataType::List(self.part(element, ids, "element")),
             DataType::Map(entries, sorted) => {
                 let DataType::Struct(fields) = entries.data_type() else {
                     return data_type.clone();
                 };
-                let key = self.field(&fields[0], ids, "key", 0);
-                let value = self.field(&fields[1], ids, "value", 1);
+                let key = self.part(&fields[0], ids, "key");
+                let value = self.part(&fields[1], ids, "value");
                 let key_value = DataType::Struct(Fields::from(vec![key, value]));
                 DataType::Map(
                     Arc::new(entries.as_ref().clone().with_data_type(key_value)),

@@ -11,7 +11,7 @@ use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, DataFile, NameMapping, PartitionSpecRef, SchemaRef, TableMetadata,
 };
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::{Compaction, OptionError};
+use snowpack_domain::OptionError;
 use snowpack_plan::FileGroup;
 use snowpack_service::ports::Supervisor;
 
@@ -20,21 +20,12 @@ use crate::deletes::{DELETE_BUDGET_BYTES, GroupDeletes};
 use crate::error::EngineError;
 use crate::file_error::FileError;
 use crate::points;
-use crate::read::{Chunks, PrefetchLimits, ScanContext, ScanTask, table_arrow_schema};
+use crate::read::{Chunk, Chunks, PrefetchLimits, ScanContext, ScanTask, table_arrow_schema};
 use crate::watch::watched;
 use crate::write::{FileWriterFactory, Splitter, WriteProperties, WrittenFiles};
 
 /// Sum of the sizes of files read at the same time, beyond one. A reader holds a row group in memory.
 const PREFETCH_BYTES: u64 = 64 * 1024 * 1024;
-
-/// Sizes of new data files, in bytes.
-#[derive(Clone, Copy, Debug)]
-struct FileSizes {
-    /// Aimed at.
-    target: u64,
-    /// Not to be passed.
-    max: u64,
-}
 
 /// What the groups of one action have in common.
 pub(crate) struct RewriteContext {
@@ -44,7 +35,6 @@ pub(crate) struct RewriteContext {
     output_spec: PartitionSpecRef,
     name_mapping: Option<NameMapping>,
     write: WriteProperties,
-    sizes: FileSizes,
     cores: usize,
     delete_budget_bytes: u64,
 }
@@ -54,29 +44,11 @@ impl RewriteContext {
     ///
     /// # Errors
     /// A property cannot be used, or the table has no such spec; nothing was written yet.
-    pub(crate) fn new(
-        table: &LoadedTable,
-        settings: &Compaction,
-        output_spec_id: i32,
-    ) -> Result<Self, OptionError> {
-        let sizes = FileSizes {
-            target: settings.target_file_bytes,
-            max: settings.max_file_bytes,
-        };
-        Self::of(
-            Arc::clone(&table.metadata),
-            table.io.clone(),
-            output_spec_id,
-            sizes,
-        )
+    pub(crate) fn new(table: &LoadedTable, output_spec_id: i32) -> Result<Self, OptionError> {
+        Self::of(Arc::clone(&table.metadata), table.io.clone(), output_spec_id)
     }
 
-    fn of(
-        table: Arc<TableMetadata>,
-        io: FileIO,
-        output_spec_id: i32,
-        sizes: FileSizes,
-    ) -> Result<Self, OptionError> {
+    fn of(table: Arc<TableMetadata>, io: FileIO, output_spec_id: i32) -> Result<Self, OptionError> {
         let refuse = |option: &str, reason: String| OptionError {
             option: option.to_owned(),
             reason,
@@ -97,8 +69,7 @@ impl RewriteContext {
             schema: Arc::clone(table.current_schema()),
             output_spec: Arc::clone(output_spec),
             name_mapping,
-            write: WriteProperties::of(&table)?.with_row_groups_up_to(sizes.max),
-            sizes,
+            write: WriteProperties::of(&table)?,
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
             delete_budget_bytes: DELETE_BUDGET_BYTES,
             table,
@@ -111,16 +82,9 @@ impl RewriteContext {
 pub(crate) struct RewrittenGroup {
     /// The new data files; none when all rows were deleted.
     pub(crate) files: Vec<DataFile>,
-    /// Rows read.
-    pub(crate) rows_in: u64,
-    /// Rows written.
-    pub(crate) rows_out: u64,
-    /// Rows that deletes removed.
+    /// Rows that deletes removed, counted where they were dropped: what the manifests say of the files read,
+    /// less these, has to be what was written.
     pub(crate) rows_deleted: u64,
-    /// Bytes of the data files read.
-    pub(crate) bytes_in: u64,
-    /// Bytes of the data files written.
-    pub(crate) bytes_out: u64,
 }
 
 /// Rewrites a group.
@@ -135,24 +99,18 @@ pub(crate) async fn rewrite_group<S: Supervisor>(
     supervisor: &S,
 ) -> Result<RewrittenGroup, EngineError> {
     let run = Run::start(context, group, written, supervisor).await?;
-    let (files, rows_in) = if group.repartition {
-        run.into_partitions().await?
+    if group.repartition {
+        run.into_partitions().await
     } else {
-        run.into_one_partition().await?
-    };
-    let rows_out = files.iter().map(DataFile::record_count).sum();
-    Ok(RewrittenGroup {
-        rows_in,
-        rows_out,
-        rows_deleted: rows_in.saturating_sub(rows_out),
-        bytes_in: group
-            .files
-            .iter()
-            .map(|file| file.data.file.file_size_in_bytes())
-            .sum(),
-        bytes_out: files.iter().map(DataFile::file_size_in_bytes).sum(),
-        files,
-    })
+        run.into_one_partition().await
+    }
+}
+
+/// Rows read so far.
+#[derive(Default)]
+struct Rows {
+    scanned: u64,
+    deleted: u64,
 }
 
 /// A group being rewritten.
@@ -176,7 +134,10 @@ impl<'a, S: Supervisor> Run<'a, S> {
             context.io.clone(),
             Arc::clone(&context.schema),
             Arc::clone(&context.output_spec),
-            context.write.clone(),
+            context
+                .write
+                .clone()
+                .with_row_groups_up_to(group.max_output_bytes),
             group.index,
             context.cores,
         )?;
@@ -216,7 +177,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
     }
 
     /// All rows belong to the group's partition: as many files as planned, of about the same size.
-    async fn into_one_partition(self) -> Result<(Vec<DataFile>, u64), EngineError> {
+    async fn into_one_partition(self) -> Result<RewrittenGroup, EngineError> {
         let total = self
             .group
             .files
@@ -224,13 +185,12 @@ impl<'a, S: Supervisor> Run<'a, S> {
             .map(|file| file.data.file.file_size_in_bytes())
             .sum();
         let mut splitter = Splitter::new(total, self.group.output_files);
-        let limit = self.context.sizes.max;
+        let limit = self.group.max_output_bytes;
         let mut output = Output::new(Arc::clone(&self.factory), self.group.partition.clone(), limit);
         let mut chunks = self.chunks();
-        let mut rows_in = 0;
+        let mut rows = Rows::default();
         while let Some(chunk) = watched(self.supervisor, chunks.next()).await?? {
-            self.mid_read(rows_in);
-            rows_in += chunk.rows_scanned;
+            self.count(&mut rows, &chunk);
             let weight = self.row_bytes(chunk.file) * chunk.rows_scanned as f64;
             let mut start = 0;
             for cut in splitter.cuts(weight, chunk.batch.num_rows()) {
@@ -242,36 +202,38 @@ impl<'a, S: Supervisor> Run<'a, S> {
             let rest = chunk.batch.slice(start, chunk.batch.num_rows() - start);
             watched(self.supervisor, output.write(&rest, self.written)).await??;
         }
-        Ok((watched(self.supervisor, output.finish()).await??, rows_in))
+        let files = watched(self.supervisor, output.finish()).await??;
+        Ok(RewrittenGroup {
+            files,
+            rows_deleted: rows.deleted,
+        })
     }
 
     /// Rows go to the partitions of the output spec, in as many passes over the input as that takes.
-    async fn into_partitions(self) -> Result<(Vec<DataFile>, u64), EngineError> {
-        // `SizeBasedFileRewritePlanner.writeMaxFileSize`: between target and maximum, so that the last file of a
-        // partition is not a sliver.
-        let limit = self.context.sizes.target / 2 + self.context.sizes.max / 2;
+    async fn into_partitions(self) -> Result<RewrittenGroup, EngineError> {
+        let limit = self.group.max_output_bytes;
         let factory = Arc::clone(&self.factory);
         let mut output = RoutedOutput::new(factory, &self.context.output_spec, &self.context.schema, limit)
             .map_err(|reason| OptionError {
             option: "output-spec-id".to_owned(),
             reason,
         })?;
-        let mut rows_in = 0;
         loop {
             let mut chunks = self.chunks();
-            let mut rows_read = 0;
+            let mut rows = Rows::default();
             while let Some(chunk) = watched(self.supervisor, chunks.next()).await?? {
-                self.mid_read(rows_in + rows_read);
-                rows_read += chunk.rows_scanned;
+                self.count(&mut rows, &chunk);
                 let path = self.group.files[chunk.file].data.file.file_path();
                 let routed = output
                     .route(&chunk.batch)
                     .map_err(|e| FileError::schema(path, e))?;
                 watched(self.supervisor, output.write(routed, self.written)).await??;
             }
-            rows_in = rows_read;
             if !watched(self.supervisor, output.end_pass()).await?? {
-                return Ok((output.into_files(), rows_in));
+                return Ok(RewrittenGroup {
+                    files: output.into_files(),
+                    rows_deleted: rows.deleted,
+                });
             }
         }
     }
@@ -282,9 +244,16 @@ impl<'a, S: Supervisor> Run<'a, S> {
         file.file_size_in_bytes() as f64 / file.record_count().max(1) as f64
     }
 
-    fn mid_read(&self, rows_before: u64) {
-        if rows_before > 0 {
+    /// Counts a chunk. From the second on, the group is in the middle of its work.
+    fn count(&self, rows: &mut Rows, chunk: &Chunk) {
+        if rows.scanned > 0 {
             self.supervisor.reached(points::MID_READ);
         }
+        rows.scanned += chunk.rows_scanned;
+        rows.deleted += chunk.rows_scanned - chunk.batch.num_rows() as u64;
     }
 }
+
+#[cfg(test)]
+#[path = "group_tests.rs"]
+mod tests;

@@ -138,8 +138,8 @@ fn decimal(precision: u32, scale: u32) -> Result<(PhysicalType, Option<LogicalTy
         precision: number(precision)?,
     });
     Ok(match precision {
-        ..=INT32_DIGITS => (PhysicalType::INT32, logical, -1),
-        ..=INT64_DIGITS => (PhysicalType::INT64, logical, -1),
+        digits if digits <= INT32_DIGITS => (PhysicalType::INT32, logical, -1),
+        digits if digits <= INT64_DIGITS => (PhysicalType::INT64, logical, -1),
         _ => (
             PhysicalType::FIXED_LEN_BYTE_ARRAY,
             logical,

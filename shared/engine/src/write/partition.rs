@@ -187,3 +187,95 @@ fn select(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch, ArrowError
     }
     arrow_select::take::take_record_batch(batch, &UInt32Array::from(rows))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow_array::Int32Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int32Type;
+    use iceberg::spec::NestedField;
+
+    use super::*;
+
+    fn schema() -> Schema {
+        let inner = vec![NestedField::optional(3, "day", PrimitiveType::Date.into()).into()];
+        let inner = Type::Struct(iceberg::spec::StructType::new(inner));
+        Schema::builder()
+            .with_fields(vec![
+                NestedField::required(1, "a", PrimitiveType::Int.into()).into(),
+                NestedField::optional(2, "s", inner).into(),
+            ])
+            .build()
+            .unwrap()
+    }
+
+    fn batch(values: &[i32]) -> RecordBatch {
+        let arrow_schema = table_arrow_schema(&schema()).unwrap();
+        let day = arrow_array::new_null_array(arrow_schema.field(1).data_type(), values.len());
+        RecordBatch::try_new(
+            arrow_schema,
+            vec![Arc::new(Int32Array::from(values.to_vec())), day],
+        )
+        .unwrap()
+    }
+
+    fn router(max_open: usize) -> PartitionRouter {
+        let spec = PartitionSpec::builder(schema())
+            .with_spec_id(1)
+            .add_partition_field("a", "a_trunc", Transform::Truncate(10))
+            .unwrap()
+            .add_partition_field("s.day", "year", Transform::Year)
+            .unwrap()
+            .build()
+            .unwrap();
+        PartitionRouter::new(&spec, &schema(), max_open).unwrap()
+    }
+
+    #[test]
+    fn every_row_gets_to_its_partition_in_some_pass_exactly_once() {
+        let mut router = router(2);
+        let input = [batch(&[1, 15, 2, 31]), batch(&[32, 45, 16, 3])];
+        let mut found: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+        let mut passes = 0;
+        loop {
+            passes += 1;
+            for batch in &input {
+                for routed in router.route(batch).unwrap() {
+                    let Some(Literal::Primitive(iceberg::spec::PrimitiveLiteral::Int(partition))) =
+                        router.open()[routed.partition].fields()[0].clone()
+                    else {
+                        panic!("the first field is an int")
+                    };
+                    let values = routed
+                        .batch
+                        .column(0)
+                        .as_primitive::<Int32Type>()
+                        .values()
+                        .to_vec();
+                    found.entry(partition).or_default().extend(values);
+                }
+            }
+            if !router.next_pass() {
+                break;
+            }
+        }
+        assert_eq!(passes, 2);
+        let expected = [
+            (0, vec![1, 2, 3]),
+            (10, vec![15, 16]),
+            (30, vec![31, 32]),
+            (40, vec![45]),
+        ];
+        assert_eq!(found, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn a_null_source_makes_a_null_partition() {
+        let mut router = router(8);
+        router.route(&batch(&[1])).unwrap();
+        assert!(router.open()[0].is_null_at_index(1));
+    }
+}
