@@ -6,7 +6,13 @@ use snowpack_catalog::{LoadedTable, TableChange};
 use snowpack_domain::Timestamp;
 
 /// The child of `base`'s newest snapshot that has the manifest list `list`.
-pub(super) fn snapshot(base: &LoadedTable, id: i64, list: String, summary: Summary, now: Timestamp) -> Snapshot {
+pub(super) fn snapshot(
+    base: &LoadedTable,
+    id: i64,
+    list: String,
+    summary: Summary,
+    now: Timestamp,
+) -> Snapshot {
     let metadata = &base.metadata;
     // Clocks of writers differ; history must not run backwards for it.
     let timestamp_ms = (now.as_micros() / 1000).max(metadata.last_updated_ms());

@@ -36,7 +36,10 @@ impl Survey<'_> {
             return Ok(HashSet::new());
         }
         let live = self.live_data(data, deletes).await?;
-        let gone: HashSet<_> = replaced_paths(self.groups).into_iter().map(normalize_location).collect();
+        let gone: HashSet<_> = replaced_paths(self.groups)
+            .into_iter()
+            .map(normalize_location)
+            .collect();
         let replaced = self.groups.iter().flat_map(|group| &group.replaced);
         let scopes: HashSet<_> = replaced
             .map(|file| ScopeKey::new(file.spec_id, file.file.partition()))

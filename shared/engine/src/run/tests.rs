@@ -42,7 +42,9 @@ impl Fixture {
         let provenance = Provenance { job: None, fence: 7 };
         let mut options = JobOptions::default();
         let far_away = OptionValue::Time(Timestamp::from_micros(i64::MAX / 2));
-        options.set(Action::ExpireSnapshots, "older_than", far_away).unwrap();
+        options
+            .set(Action::ExpireSnapshots, "older_than", far_away)
+            .unwrap();
         let table = self.table.catalog.id();
         self.engine
             .run(table, action, &options, &provenance, Arc::new(supervisor))
