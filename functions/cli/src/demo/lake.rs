@@ -123,19 +123,17 @@ impl Writer {
         let mut sorted = files.to_vec();
         sorted.sort();
         let step = usize::try_from(11 + commit)?;
-        let positions = || {
-            (0..ROWS_PER_FILE)
-                .skip(usize::try_from(commit).unwrap_or(0))
-                .step_by(step)
-        };
-        let paths = sorted
-            .iter()
-            .flat_map(|path| positions().map(move |_| path.as_str()));
+        let mut paths = Vec::new();
+        let mut positions = Vec::new();
+        for file in &sorted {
+            for position in (i64::try_from(commit)?..ROWS_PER_FILE).step_by(step) {
+                paths.push(file.as_str());
+                positions.push(position);
+            }
+        }
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(paths)),
-            Arc::new(Int64Array::from_iter_values(
-                sorted.iter().flat_map(|_| positions()),
-            )),
+            Arc::new(StringArray::from(paths)),
+            Arc::new(Int64Array::from(positions)),
         ];
         let path = format!(
             "{}/data/day={day}/{commit:05}-deletes.parquet",
