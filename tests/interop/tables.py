@@ -65,8 +65,8 @@ def by_truncate(catalog: Catalog, name: str) -> Table:
 
 
 def by_odd_strings(catalog: Catalog, name: str) -> Table:
-    """Partition values that need escaping in a path, one way or another."""
-    table = catalog.create(name, "id bigint, key string", "key")
+    """A partition field whose name Avro escapes, and values that need escaping in a path, one way or another."""
+    table = catalog.create(name, "id bigint, `the key` string", "`the key`")
     keys = "'', ' ', 'a b', 'a/b', '../up', '50%', '%2F', 'x=y&z', 'a+b', 'café', '日本', '#?', '__HIVE_DEFAULT_PARTITION__', null"
     table.insert(f"select id, key from range(40) lateral view explode(array({keys})) as key", MANY)
     return table
@@ -174,10 +174,12 @@ def dropped_source(catalog: Catalog, name: str) -> Table:
 
 
 def version_1(catalog: Catalog, name: str) -> Table:
-    """Format version 1, with a partition field added later."""
+    """Format version 1, with a partition field dropped: there it stays as a void transform."""
     table = catalog.create(name, "id bigint, category string", "category", **{"format-version": "1"})
     rows = "select id, concat('c', id % 2) from range(100)"
     table.insert(rows, MANY)
+    table.sql("alter table {t} drop partition field category")
+    table.insert(rows, 2)
     table.sql("alter table {t} add partition field truncate(1, category)")
     table.insert(rows, MANY)
     return table

@@ -82,14 +82,6 @@ def test_format_version_3_is_refused(lake: Catalog):
     assert check.footprint(table) == before
 
 
-def test_a_partition_field_that_avro_renames_is_refused(lake: Catalog):
-    table = lake.create("faults.odd_field", "id bigint, `the key` string", "`the key`")
-    table.insert("select id, concat('k', id % 3) from range(30)", 6)
-    before = check.footprint(table)
-    assert "the key" in snowpack.compact(table).failed().said
-    assert check.footprint(table) == before
-
-
 @pytest.mark.parametrize("format", ["orc", "avro"])
 def test_data_files_other_than_parquet_are_not_touched(lake: Catalog, format: str):
     table = tables.unpartitioned(lake, f"faults.in_{format}", **{"write.format.default": format})

@@ -2,6 +2,7 @@
 
 use snowpack_catalog::CatalogError;
 use snowpack_domain::{Action, OptionError};
+use snowpack_manifest::ManifestError;
 use snowpack_plan::{ExpiryError, PlanError};
 use snowpack_service::ports::ActionStop;
 
@@ -80,6 +81,12 @@ pub(crate) enum EngineError {
     /// A task of this process ended without an answer.
     #[error("a task of the engine ended early: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<ManifestError> for EngineError {
+    fn from(error: ManifestError) -> Self {
+        Self::File(error.into())
+    }
 }
 
 impl From<ActionStop> for EngineError {

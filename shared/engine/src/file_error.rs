@@ -1,5 +1,7 @@
 //! What can go wrong with one data or delete file, and whether trying again may help.
 
+use snowpack_manifest::ManifestError;
+
 /// Why a file could not be read or written. Every variant names the file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
@@ -11,6 +13,9 @@ pub(crate) enum FileError {
         /// What the storage said.
         source: Box<iceberg::Error>,
     },
+    /// A manifest or manifest list could not be read.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     /// The bytes are not the Parquet file its manifest entry describes.
     #[error("{path} is truncated or corrupt: {reason}")]
     Corrupt {
@@ -110,6 +115,7 @@ impl FileError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => source.retryable(),
+            Self::Manifest(source) => source.is_transient(),
             _ => false,
         }
     }

@@ -1,20 +1,15 @@
 //! Reads what a snapshot holds: manifest list, then every manifest once, several at a time.
-//!
-//! Inheritance follows the specification (Manifest Inheritance): snapshot ids and sequence numbers an entry
-//! does not carry come from the manifest list; everything v1 has sequence number 0.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use iceberg::io::FileIO;
-use iceberg::spec::{
-    DataContentType, Manifest, ManifestContentType, ManifestEntry, ManifestFile, ManifestList,
-};
-use iceberg::spec::{ManifestStatus, Snapshot};
+use iceberg::spec::{Manifest, ManifestContentType, ManifestEntry, ManifestFile, ManifestStatus, Snapshot};
 use snowpack_catalog::LoadedTable;
-use tokio::task::{JoinSet, spawn_blocking};
+use snowpack_manifest::{ManifestError, read_manifest};
+use tokio::task::JoinSet;
 
-use crate::error::{MetadataFile, PlanError};
+use crate::error::PlanError;
 use crate::slim::slim;
 use crate::types::LiveFile;
 
@@ -67,8 +62,7 @@ impl TableState {
     /// Reads one snapshot of the table.
     ///
     /// # Errors
-    /// [`PlanError::Damaged`] or [`PlanError::Unavailable`] naming the manifest or manifest list that could
-    /// not be read, [`PlanError::Unsupported`] when it is encrypted.
+    /// [`PlanError::Manifest`] naming the manifest or manifest list that could not be read.
     pub async fn read_snapshot(table: &LoadedTable, snapshot: &Snapshot) -> Result<Self, PlanError> {
         let mut manifests = read_manifest_list(table, snapshot).await?;
         let contents = read_contents(table, &manifests).await?;
@@ -97,23 +91,15 @@ pub async fn read_manifest_list(
     table: &LoadedTable,
     snapshot: &Snapshot,
 ) -> Result<Vec<ManifestFile>, PlanError> {
-    if snapshot.encryption_key_id().is_some() {
-        return Err(PlanError::Unsupported {
-            table: table.id.to_string(),
-            reason: format!("snapshot {} is encrypted", snapshot.snapshot_id()),
-        });
-    }
-    let file = MetadataFile {
+    let read = snowpack_manifest::read_manifest_list(&table.io, &table.metadata, snapshot).await;
+    read.map_err(|source| about(table, source))
+}
+
+fn about(table: &LoadedTable, source: ManifestError) -> PlanError {
+    PlanError::Manifest {
         table: table.id.to_string(),
-        what: "manifest list",
-        location: snapshot.manifest_list().to_owned(),
-    };
-    let version = table.metadata.format_version();
-    let list = read_and_decode(&table.io, &file, move |bytes| {
-        ManifestList::parse_with_version(bytes, version)
-    })
-    .await?;
-    Ok(list.consume_entries().into_iter().collect())
+        source,
+    }
 }
 
 /// Reads delete manifests first: they tell which statistics of the data files are worth keeping.
@@ -145,57 +131,31 @@ async fn read_manifests(
         while reading.len() < MANIFESTS_IN_FLIGHT
             && let Some((index, manifest)) = waiting.next()
         {
-            let (io, name) = (table.io.clone(), table.id.to_string());
-            let (manifest, compared) = (manifest.clone(), Arc::clone(compared));
-            reading.spawn(async move { (index, read_manifest(&io, name, manifest, compared).await) });
+            let (io, manifest, compared) = (table.io.clone(), manifest.clone(), Arc::clone(compared));
+            reading.spawn(async move { (index, read_content(&io, &manifest, compared).await) });
         }
         let Some(done) = reading.join_next().await else {
             return Ok(());
         };
         let (index, content) = done.expect("decoding panics are caught, and nothing aborts a reader");
-        contents[index] = content?;
+        contents[index] = content.map_err(|source| about(table, source))?;
     }
 }
 
-async fn read_manifest(
+async fn read_content(
     io: &FileIO,
-    table: String,
-    manifest: ManifestFile,
+    manifest: &ManifestFile,
     compared: Arc<HashSet<i32>>,
-) -> Result<Content, PlanError> {
-    if manifest.key_metadata.is_some() {
-        let reason = format!("manifest {} is encrypted", manifest.manifest_path);
-        return Err(PlanError::Unsupported { table, reason });
-    }
+) -> Result<Content, ManifestError> {
     let is_counted = manifest.deleted_files_count.is_some() && manifest.deleted_rows_count.is_some();
     if is_counted && !manifest.has_added_files() && !manifest.has_existing_files() {
         return Ok(Content::default());
     }
-    let file = MetadataFile {
-        table,
-        what: "manifest",
-        location: manifest.manifest_path.clone(),
-    };
-    let decode = move |bytes: &[u8]| Ok(content_of(Manifest::parse_avro(bytes)?, &manifest, &compared));
-    read_and_decode(io, &file, decode)
-        .await?
-        .map_err(|reason| file.damaged(reason))
-}
-
-/// Reads a file and decodes it off the async threads. A panic of the decoder means a damaged file.
-async fn read_and_decode<T: Send + 'static>(
-    io: &FileIO,
-    file: &MetadataFile,
-    decode: impl FnOnce(&[u8]) -> iceberg::Result<T> + Send + 'static,
-) -> Result<T, PlanError> {
-    let input = io
-        .new_input(&file.location)
-        .map_err(|error| file.unreadable(&error))?;
-    let bytes = input.read().await.map_err(|error| file.unreadable(&error))?;
-    match spawn_blocking(move || decode(&bytes)).await {
-        Ok(decoded) => decoded.map_err(|error| file.damaged(error.to_string())),
-        Err(_panicked) => Err(file.damaged("it is not a valid Avro file")),
-    }
+    let spec_id = manifest.partition_spec_id;
+    read_manifest(io, manifest, move |decoded| {
+        Ok(content_of(decoded, spec_id, &compared))
+    })
+    .await
 }
 
 /// What one manifest holds.
@@ -235,61 +195,32 @@ impl Counts {
     }
 }
 
-/// The live entries of a manifest, or what is wrong with it.
-fn content_of(
-    decoded: Manifest,
-    manifest: &ManifestFile,
-    compared: &HashSet<i32>,
-) -> Result<Content, String> {
-    let (entries, _) = decoded.into_parts();
+/// The live entries of a manifest.
+fn content_of(decoded: Manifest, spec_id: i32, compared: &HashSet<i32>) -> Content {
+    let (entries, metadata) = decoded.into_parts();
     let mut content = Content::default();
     for entry in entries {
         content.counts.add(&entry);
         if entry.is_alive() {
-            check_kind(&entry, manifest.content)?;
-            let mut live = inherit(Arc::unwrap_or_clone(entry), manifest)?;
-            if manifest.content == ManifestContentType::Data {
+            let mut live = live_file(Arc::unwrap_or_clone(entry), spec_id);
+            if *metadata.content() == ManifestContentType::Data {
                 live.file = slim(&live.file, compared);
             }
             content.live.push(Arc::new(live));
         }
     }
-    // Avro cannot tell a file cut at a block's end from a whole one; the manifest list can.
-    let listed = u64::from(manifest.added_files_count.unwrap_or(0))
-        + u64::from(manifest.existing_files_count.unwrap_or(0));
-    if (content.live.len() as u64) < listed {
-        return Err(format!(
-            "it has {} live files where the manifest list counts {listed}",
-            content.live.len()
-        ));
-    }
-    Ok(content)
+    content
 }
 
-fn check_kind(entry: &ManifestEntry, kind: ManifestContentType) -> Result<(), String> {
-    let is_data = entry.content_type() == DataContentType::Data;
-    if is_data == (kind == ManifestContentType::Data) {
-        return Ok(());
-    }
-    Err(format!(
-        "a manifest of {kind} files lists {} as {:?}",
-        entry.file_path(),
-        entry.content_type()
-    ))
-}
-
-fn inherit(entry: ManifestEntry, manifest: &ManifestFile) -> Result<LiveFile, String> {
-    let may_inherit = entry.status == ManifestStatus::Added || manifest.sequence_number == 0;
-    let inherited = may_inherit.then_some(manifest.sequence_number);
-    let sequence_number = entry.sequence_number.or(inherited);
-    Ok(LiveFile {
-        spec_id: manifest.partition_spec_id,
-        snapshot_id: entry.snapshot_id.unwrap_or(manifest.added_snapshot_id),
-        sequence_number: sequence_number
-            .ok_or_else(|| format!("the existing entry {} has no sequence number", entry.file_path()))?,
-        file_sequence_number: entry.file_sequence_number.or(inherited),
+fn live_file(entry: ManifestEntry, spec_id: i32) -> LiveFile {
+    const READ: &str = "a manifest that was read has inherited it";
+    LiveFile {
+        spec_id,
+        snapshot_id: entry.snapshot_id.expect(READ),
+        sequence_number: entry.sequence_number.expect(READ),
+        file_sequence_number: entry.file_sequence_number,
         file: entry.data_file,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -31,15 +31,6 @@ pub fn check_metadata(table: &LoadedTable) -> Result<(), PlanError> {
         ));
     }
     for spec in metadata.partition_specs_iter() {
-        if let Some(field) = spec.fields().iter().find(|field| !is_avro_name(&field.name)) {
-            // Java escapes such names in manifests, and `iceberg` 0.10 then reads every value as null.
-            let reason = format!(
-                "partition field {:?} of spec {} has a name that Avro escapes, and its values cannot be read back",
-                field.name,
-                spec.spec_id()
-            );
-            return Err(unsupported(table, reason));
-        }
         if let Some(field) = spec
             .fields()
             .iter()
@@ -65,15 +56,6 @@ pub fn check_metadata(table: &LoadedTable) -> Result<(), PlanError> {
         ));
     }
     Ok(())
-}
-
-/// Whether Avro takes a name as it is (Avro specification, Names; Java's `AvroSchemaUtil.makeCompatibleName`).
-fn is_avro_name(name: &str) -> bool {
-    let mut characters = name.chars();
-    let first = characters
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    first && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Checks the live files, for actions that read them.

@@ -1,13 +1,12 @@
-//! Reads manifest lists and manifests, a few at a time, and keeps what fits for the next commit.
+//! Reads manifests, a few at a time, and keeps what fits for the next commit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt};
 use iceberg::io::FileIO;
-use iceberg::spec::{Manifest, ManifestContentType, ManifestFile, ManifestList, Snapshot, TableMetadata};
-
-use crate::file_error::FileError;
+use iceberg::spec::{Manifest, ManifestContentType, ManifestFile};
+use snowpack_manifest::{ManifestError, read_manifest};
 
 /// Manifests read at once: enough to hide an object store's latency, few enough to stay small.
 const READS: usize = 8;
@@ -21,23 +20,6 @@ pub(crate) struct SnapshotManifests {
     pub(crate) data: Vec<ManifestFile>,
     /// Manifests of delete files.
     pub(crate) deletes: Vec<ManifestFile>,
-}
-
-/// Reads the manifest list of a snapshot.
-///
-/// # Errors
-/// [`FileError`] naming the manifest list when it is missing or cannot be read.
-pub(crate) async fn read_manifest_list(
-    io: &FileIO,
-    metadata: &TableMetadata,
-    snapshot: &Snapshot,
-) -> Result<Vec<ManifestFile>, FileError> {
-    let path = snapshot.manifest_list();
-    let failed = |source| FileError::read(path, source);
-    let bytes = io.new_input(path).map_err(failed)?.read().await.map_err(failed)?;
-    let list = ManifestList::parse_with_version(&bytes, metadata.format_version())
-        .map_err(|error| FileError::corrupt(path, error))?;
-    Ok(list.consume_entries().into_iter().collect())
 }
 
 impl SnapshotManifests {
@@ -98,12 +80,16 @@ impl ManifestCache {
     /// Reads one manifest, its entries' sequence numbers and snapshot ids inherited.
     ///
     /// # Errors
-    /// [`FileError`] naming the manifest.
-    pub(crate) async fn load(&self, io: &FileIO, file: &ManifestFile) -> Result<Arc<Manifest>, FileError> {
+    /// [`ManifestError`] naming the manifest.
+    pub(crate) async fn load(
+        &self,
+        io: &FileIO,
+        file: &ManifestFile,
+    ) -> Result<Arc<Manifest>, ManifestError> {
         if let Some(manifest) = self.lock().manifests.get(&file.manifest_path) {
             return Ok(Arc::clone(manifest));
         }
-        let manifest = Arc::new(read_manifest(io.clone(), file.clone()).await?);
+        let manifest = Arc::new(read_manifest(io, file, Ok).await?);
         self.keep(file, &manifest);
         Ok(manifest)
     }
@@ -113,7 +99,7 @@ impl ManifestCache {
         &'a self,
         io: &'a FileIO,
         files: Vec<ManifestFile>,
-    ) -> impl Stream<Item = Result<(ManifestFile, Arc<Manifest>), FileError>> + Send + 'a {
+    ) -> impl Stream<Item = Result<(ManifestFile, Arc<Manifest>), ManifestError>> + Send + 'a {
         let read = move |file: ManifestFile| async move {
             let manifest = self.load(io, &file).await?;
             Ok((file, manifest))
@@ -124,12 +110,12 @@ impl ManifestCache {
     /// Sets the counts that manifest lists of v1 tables may leave out and those of v2 tables must have.
     ///
     /// # Errors
-    /// [`FileError`] naming a manifest that had to be read and could not be.
+    /// [`ManifestError`] naming a manifest that had to be read and could not be.
     pub(crate) async fn fill_in_counts(
         &self,
         io: &FileIO,
         files: &mut [ManifestFile],
-    ) -> Result<(), FileError> {
+    ) -> Result<(), ManifestError> {
         for file in files.iter_mut().filter(|file| lacks_counts(file)) {
             let manifest = self.load(io, file).await?;
             let mut counts = [(0, 0); 3];
@@ -173,25 +159,4 @@ fn lacks_counts(file: &ManifestFile) -> bool {
         file.deleted_rows_count,
     ];
     files.contains(&None) || rows.contains(&None)
-}
-
-/// Reads and checks one manifest on a task of its own, which uses all cores and contains a decoder's panic.
-async fn read_manifest(io: FileIO, file: ManifestFile) -> Result<Manifest, FileError> {
-    let path = file.manifest_path.clone();
-    let read = tokio::spawn(async move {
-        let manifest = file.load_manifest(&io).await?;
-        let live = manifest.entries().iter().filter(|entry| entry.is_alive()).count();
-        let listed = file.added_files_count.unwrap_or(0) + file.existing_files_count.unwrap_or(0);
-        Ok((manifest, live, listed as usize))
-    });
-    match read.await {
-        // Avro cannot tell a file cut at the end of a block from a whole one; the manifest list can.
-        Ok(Ok((_, live, listed))) if live < listed => {
-            let reason = format!("it has {live} live files where the manifest list counts {listed}");
-            Err(FileError::corrupt(&path, reason))
-        }
-        Ok(Ok((manifest, ..))) => Ok(manifest),
-        Ok(Err(source)) => Err(FileError::read(&path, source)),
-        Err(_panicked) => Err(FileError::corrupt(&path, "it is not a valid Avro file")),
-    }
 }

@@ -26,7 +26,7 @@ use snowpack_domain::TableId;
 use snowpack_service::ports::Supervisor;
 
 pub(crate) use conflicts::Conflict;
-pub(crate) use manifests::{ManifestCache, read_manifest_list};
+pub(crate) use manifests::ManifestCache;
 pub(crate) use replace::{Replace, Replacement, RewriteBase};
 use retry::{Retries, RetryPolicy};
 

@@ -12,14 +12,13 @@ use futures::TryStreamExt;
 use iceberg::spec::{DataFile, FormatVersion, ManifestFile, PartitionSpecRef, Snapshot, TableMetadata};
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::Timestamp;
+use snowpack_manifest::read_manifest_list;
 use snowpack_plan::LiveFile;
 use uuid::Uuid;
 
 use super::conflicts::{Conflict, Facts, NewDeletes};
 use super::dangling::Sequence;
-use super::manifests::{
-    ManifestCache, SnapshotManifests, has_live_files, read_manifest_list, with_live_files,
-};
+use super::manifests::{ManifestCache, SnapshotManifests, has_live_files, with_live_files};
 use super::scope::Reach;
 use super::snapshot::Assembly;
 use super::{Proposal, Proposed};

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use iceberg::spec::{FormatVersion, ManifestContentType, Operation};
 use snowpack_domain::Timestamp;
+use snowpack_manifest::read_manifest_list;
 use snowpack_plan::LiveFile;
 use snowpack_service::ports::ActionStop;
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestEntry, ManifestFile, ManifestListWriter,
-    ManifestStatus, ManifestWriter, ManifestWriterBuilder, PartitionSpec, SchemaRef, Snapshot, TableMetadata,
+    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestFile, ManifestListWriter, ManifestStatus,
+    PartitionSpec, SchemaRef, Snapshot, TableMetadata,
 };
 use snowpack_catalog::LoadedTable;
+use snowpack_manifest::ManifestSink;
 use uuid::Uuid;
 
 use crate::file_error::FileError;
@@ -64,13 +65,11 @@ impl<'a> Workshop<'a> {
         let mut manifests = Vec::new();
         for chunk in files.chunks(ENTRIES_PER_MANIFEST) {
             let schema = Arc::clone(self.metadata.current_schema());
-            let (path, mut writer) = self.writer(ManifestContentType::Data, schema, spec.clone())?;
+            let mut manifest = self.manifest(ManifestContentType::Data, schema, spec.clone())?;
             for file in chunk {
-                // A negative number makes the writer leave it to be inherited.
-                let added = writer.add_file(file.clone(), sequence_number.unwrap_or(-1));
-                added.map_err(|source| FileError::write(&path, source))?;
+                manifest.put(|sink| sink.add(file.clone(), sequence_number))?;
             }
-            manifests.push(finish(&path, writer).await?);
+            manifests.push(manifest.finish(self.io).await?);
         }
         Ok(manifests)
     }
@@ -85,19 +84,18 @@ impl<'a> Workshop<'a> {
     ) -> Result<Filtered, FileError> {
         // The manifest's own schema and spec: columns the spec needs may be gone from the table's.
         let meta = manifest.metadata();
-        let (path, mut writer) =
-            self.writer(content, Arc::clone(meta.schema()), meta.partition_spec().clone())?;
+        let mut filtered =
+            self.manifest(content, Arc::clone(meta.schema()), meta.partition_spec().clone())?;
         let mut removed = Vec::new();
         for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-            let outcome = if doomed(entry.data_file()) {
+            if doomed(entry.data_file()) {
                 removed.push(entry.data_file().clone());
-                delete_entry(&mut writer, entry)
+                filtered.put(|sink| sink.mark_deleted(entry))?;
             } else {
-                keep_entry(&mut writer, entry)
-            };
-            outcome.map_err(|source| FileError::write(&path, source))?;
+                filtered.put(|sink| sink.keep(entry))?;
+            }
         }
-        let manifest = finish(&path, writer).await?;
+        let manifest = filtered.finish(self.io).await?;
         Ok(Filtered { manifest, removed })
     }
 
@@ -110,20 +108,19 @@ impl<'a> Workshop<'a> {
         spec: &PartitionSpec,
         manifests: &[Arc<Manifest>],
     ) -> Result<ManifestFile, FileError> {
-        let (path, mut writer) = self.writer(content, schema, spec.clone())?;
+        let mut merged = self.manifest(content, schema, spec.clone())?;
         for entry in manifests.iter().flat_map(|manifest| manifest.entries()) {
             let ours = entry.snapshot_id() == Some(self.snapshot_id);
-            let outcome = match entry.status() {
-                ManifestStatus::Deleted if !ours => Ok(()),
-                ManifestStatus::Deleted => delete_entry(&mut writer, entry),
+            match entry.status() {
+                ManifestStatus::Deleted if !ours => {}
+                ManifestStatus::Deleted => merged.put(|sink| sink.mark_deleted(entry))?,
                 ManifestStatus::Added if ours => {
-                    writer.add_file(entry.data_file().clone(), entry.sequence_number().unwrap_or(-1))
+                    merged.put(|sink| sink.add(entry.data_file().clone(), entry.sequence_number()))?;
                 }
-                _ => keep_entry(&mut writer, entry),
-            };
-            outcome.map_err(|source| FileError::write(&path, source))?;
+                _ => merged.put(|sink| sink.keep(entry))?,
+            }
         }
-        finish(&path, writer).await
+        merged.finish(self.io).await
     }
 
     /// Writes the manifest list and returns its path.
@@ -165,54 +162,38 @@ impl<'a> Workshop<'a> {
         gone
     }
 
-    fn writer(
+    fn manifest(
         &mut self,
         content: ManifestContentType,
         schema: SchemaRef,
         spec: PartitionSpec,
-    ) -> Result<(String, ManifestWriter), FileError> {
+    ) -> Result<NamedSink, FileError> {
         let path = format!("{}/{}-m{}.avro", self.folder, self.attempt, self.manifests);
         self.manifests += 1;
         self.written.push(path.clone());
-        let output = self
-            .io
-            .new_output(&path)
-            .map_err(|source| FileError::write(&path, source))?;
-        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec);
-        let writer = match (self.metadata.format_version(), content) {
-            (FormatVersion::V1, _) => builder.build_v1(),
-            (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
-            (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
-            (FormatVersion::V3, _) => {
-                return Err(FileError::unsupported(&path, "tables of format version 3"));
-            }
-        };
-        Ok((path, writer))
+        let version = self.metadata.format_version();
+        match ManifestSink::new(version, content, self.snapshot_id, schema, spec) {
+            Ok(sink) => Ok(NamedSink { path, sink }),
+            Err(source) => Err(FileError::write(&path, source)),
+        }
     }
 }
 
-async fn finish(path: &str, writer: ManifestWriter) -> Result<ManifestFile, FileError> {
-    writer
-        .write_manifest_file()
-        .await
-        .map_err(|source| FileError::write(path, source))
+/// A manifest being written, and its path for errors.
+struct NamedSink {
+    path: String,
+    sink: ManifestSink,
 }
 
-fn keep_entry(writer: &mut ManifestWriter, entry: &ManifestEntry) -> iceberg::Result<()> {
-    writer.add_existing_file(
-        entry.data_file().clone(),
-        entry.snapshot_id().unwrap_or_default(),
-        entry.sequence_number().unwrap_or_default(),
-        entry.file_sequence_number,
-    )
-}
+impl NamedSink {
+    fn put(&mut self, entry: impl FnOnce(&mut ManifestSink) -> iceberg::Result<()>) -> Result<(), FileError> {
+        entry(&mut self.sink).map_err(|source| FileError::write(&self.path, source))
+    }
 
-fn delete_entry(writer: &mut ManifestWriter, entry: &ManifestEntry) -> iceberg::Result<()> {
-    writer.add_delete_file(
-        entry.data_file().clone(),
-        entry.sequence_number().unwrap_or_default(),
-        entry.file_sequence_number,
-    )
+    async fn finish(self, io: &FileIO) -> Result<ManifestFile, FileError> {
+        let finished = self.sink.finish(io, &self.path).await;
+        finished.map_err(|source| FileError::write(&self.path, source))
+    }
 }
 
 /// Where metadata files go: `write.metadata.path`, else `metadata` under the table's location.

@@ -11,9 +11,9 @@ use std::pin::pin;
 use futures::{Stream, StreamExt, TryStreamExt};
 use iceberg::spec::{DataContentType, ManifestFile, SnapshotRef, TableMetadata};
 use snowpack_catalog::{LoadedTable, normalize_location};
+use snowpack_manifest::{ManifestError, read_manifest_list};
 
-use crate::commit::{ManifestCache, read_manifest_list};
-use crate::file_error::FileError;
+use crate::commit::ManifestCache;
 
 /// Manifest lists read at once: small files, of which only latency is to be hidden.
 const LISTS: usize = 16;
@@ -61,12 +61,12 @@ struct Candidate {
 /// Finds what the snapshots `removed` from `before` reached and nothing in `after` reaches.
 ///
 /// # Errors
-/// [`FileError`] when something `after` reaches cannot be read: nothing may be deleted then.
+/// [`ManifestError`] when something `after` reaches cannot be read: nothing may be deleted then.
 pub(crate) async fn find_garbage(
     before: &LoadedTable,
     after: &LoadedTable,
     removed: &[i64],
-) -> Result<Garbage, FileError> {
+) -> Result<Garbage, ManifestError> {
     let expired: Vec<SnapshotRef> = removed
         .iter()
         .filter(|id| after.metadata.snapshot_by_id(**id).is_none())
@@ -137,7 +137,7 @@ fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = (&str, u64)> {
 fn lists<'a>(
     table: &'a LoadedTable,
     snapshots: Vec<SnapshotRef>,
-) -> impl Stream<Item = (i64, Result<Vec<ManifestFile>, FileError>)> + Send + 'a {
+) -> impl Stream<Item = (i64, Result<Vec<ManifestFile>, ManifestError>)> + Send + 'a {
     let read = move |snapshot: SnapshotRef| async move {
         let list = read_manifest_list(&table.io, &table.metadata, &snapshot).await;
         (snapshot.snapshot_id(), list)
@@ -160,7 +160,7 @@ async fn expired_manifests(before: &LoadedTable, expired: Vec<SnapshotRef>) -> H
     manifests
 }
 
-async fn kept_manifests(after: &LoadedTable) -> Result<HashMap<String, ManifestFile>, FileError> {
+async fn kept_manifests(after: &LoadedTable) -> Result<HashMap<String, ManifestFile>, ManifestError> {
     let mut manifests = HashMap::new();
     let mut lists = pin!(lists(after, after.metadata.snapshots().cloned().collect()));
     while let Some((_, list)) = lists.next().await {
@@ -202,7 +202,7 @@ async fn strike_off(
     after: &LoadedTable,
     kept: Vec<ManifestFile>,
     mut candidates: HashMap<String, Candidate>,
-) -> Result<Vec<Candidate>, FileError> {
+) -> Result<Vec<Candidate>, ManifestError> {
     let cache = ManifestCache::none();
     let mut stream = pin!(cache.stream(&after.io, kept));
     while !candidates.is_empty()

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use iceberg::{TableRequirement, TableUpdate};
 use snowpack_catalog::{LoadedTable, TableChange};
 use snowpack_domain::{Expiry, Timestamp};
+use snowpack_manifest::read_manifest_list;
 use snowpack_plan::{ExpiryPlan, plan_expiry};
 use uuid::Uuid;
 
-use crate::commit::{Mark, Proposal, Proposed, read_manifest_list};
+use crate::commit::{Mark, Proposal, Proposed};
 use crate::error::EngineError;
 use crate::file_error::FileError;
 

@@ -6,10 +6,11 @@ use iceberg::TableUpdate;
 use iceberg::spec::{FormatVersion, PartitionStatisticsFile, Snapshot, StatisticsFile};
 use proptest::prelude::*;
 use snowpack_domain::{Expiry, Metric, Timestamp};
+use snowpack_manifest::read_manifest_list;
 use snowpack_service::ports::ActionStop;
 
 use super::*;
-use crate::commit::{ManifestCache, read_manifest_list};
+use crate::commit::ManifestCache;
 use crate::fake::{BY_PART, FakeSupervisor, FakeTable, Fault, Row};
 
 /// Expires everything but the newest `retain_last` snapshots of each branch.

@@ -7,17 +7,18 @@ use std::sync::{Arc, Mutex};
 use iceberg::io::FileIO;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, Literal, MAIN_BRANCH,
-    ManifestFile, ManifestListWriter, ManifestWriterBuilder, NestedField, Operation, PrimitiveType, Schema,
+    ManifestContentType, ManifestFile, ManifestListWriter, NestedField, Operation, PrimitiveType, Schema,
     Snapshot, SnapshotReference, SnapshotRetention, SortOrder, Struct, Summary, TableMetadataBuilder,
     Transform, Type, UnboundPartitionSpec,
 };
 use iceberg::{TableRequirement, TableUpdate};
 use snowpack_catalog::{LoadedTable, TableChange};
+use snowpack_manifest::{ManifestSink, read_manifest_list};
 use snowpack_plan::LiveFile;
 use uuid::Uuid;
 
 use super::FakeCatalog;
-use crate::commit::{ManifestCache, read_manifest_list};
+use crate::commit::ManifestCache;
 
 /// A row: its id, and the key that equality deletes look at.
 pub(crate) type Row = (i64, i64);
@@ -198,15 +199,16 @@ impl FakeTable {
         let id = rand::random::<i64>() & i64::MAX;
         let is_data = files[0].content_type() == DataContentType::Data;
         let path = format!("{}/metadata/{}.avro", base.metadata.location(), Uuid::new_v4());
-        let output = base.io.new_output(&path).unwrap();
         let spec = base.metadata.partition_spec_by_id(spec).unwrap().as_ref().clone();
-        let builder =
-            ManifestWriterBuilder::new(output, Some(id), base.metadata.current_schema().clone(), spec);
-        let mut writer = match (base.metadata.format_version(), is_data) {
-            (FormatVersion::V1, _) => builder.build_v1(),
-            (_, true) => builder.build_v2_data(),
-            (_, false) => builder.build_v2_deletes(),
+        let (version, schema) = (
+            base.metadata.format_version(),
+            base.metadata.current_schema().clone(),
+        );
+        let content = match is_data {
+            true => ManifestContentType::Data,
+            false => ManifestContentType::Deletes,
         };
+        let mut sink = ManifestSink::new(version, content, id, schema, spec).unwrap();
         for file in &files {
             if !base.io.exists(file.file_path()).await.unwrap() {
                 base.io
@@ -216,9 +218,9 @@ impl FakeTable {
                     .await
                     .unwrap();
             }
-            writer.add_file(file.clone(), -1).unwrap();
+            sink.add(file.clone(), None).unwrap();
         }
-        let mut manifests = vec![writer.write_manifest_file().await.unwrap()];
+        let mut manifests = vec![sink.finish(&base.io, &path).await.unwrap()];
         manifests.extend(self.manifests(&base).await);
         self.commit(&base, id, operation, manifests).await;
     }
