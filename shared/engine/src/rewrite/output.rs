@@ -49,7 +49,7 @@ impl Output {
             return Ok(());
         }
         if self.current.is_none() {
-            self.current = Some(self.factory.create(&self.partition, written).await?);
+            self.current = Some(self.factory.create(&self.partition, batch, written).await?);
         }
         let writer = self.current.as_mut().expect("the file was just made sure of");
         writer.write(batch).await?;

@@ -18,6 +18,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor};
 use snowpack_domain::OptionError;
 
+use super::dictionary::better_plain;
 use super::encoder::RowGroupEncoder;
 use super::location::{FileNames, partition_path};
 use super::metrics::{FileMetrics, LeafColumn, leaf_columns};
@@ -84,13 +85,15 @@ impl FileWriterFactory {
         })
     }
 
-    /// Starts a file in a partition. Its location is noted in `written` before it is created.
+    /// Starts a file in a partition, of which `first` are the first rows: they are not written, they tell how.
+    /// Its location is noted in `written` before it is created.
     ///
     /// # Errors
     /// The storage refuses.
     pub(crate) async fn create(
         self: &Arc<Self>,
         partition: &Struct,
+        first: &RecordBatch,
         written: &WrittenFiles,
     ) -> Result<DataFileWriter, FileError> {
         let name = self.names.next();
@@ -105,7 +108,7 @@ impl FileWriterFactory {
         let storage = output.writer().await.map_err(|e| FileError::write(&path, e))?;
         let buffer = Buffer::default();
         let root = self.parquet_schema.root_schema_ptr();
-        let mut file = SerializedFileWriter::new(buffer.clone(), root, Arc::clone(&self.properties))
+        let mut file = SerializedFileWriter::new(buffer.clone(), root, self.properties_for(first))
             .map_err(|e| FileError::encode(&path, e))?;
         file.append_key_value_metadata(KeyValue::new(
             "iceberg.schema".to_owned(),
@@ -125,6 +128,21 @@ impl FileWriterFactory {
             rows: 0,
             metrics: FileMetrics::default(),
         })
+    }
+
+    fn properties_for(&self, first: &RecordBatch) -> WriterPropertiesPtr {
+        let plain = better_plain(first);
+        if plain.is_empty() {
+            return Arc::clone(&self.properties);
+        }
+        let properties = self.properties.as_ref().clone();
+        let without = plain
+            .into_iter()
+            .fold(properties.into_builder(), |builder, column| {
+                builder
+                    .set_column_dictionary_enabled(self.parquet_schema.column(column).path().clone(), false)
+            });
+        Arc::new(without.build())
     }
 }
 

@@ -3,11 +3,16 @@
 use std::collections::HashMap;
 use std::io::Cursor;
 
-use iceberg::spec::{PartitionSpec, Schema, Struct, StructType, TableMetadata};
+use iceberg::spec::{
+    Datum, Literal, PartitionSpec, PrimitiveLiteral, Schema, Struct, StructType, TableMetadata, Transform,
+    Type,
+};
 use snowpack_domain::OptionError;
 
 use super::properties::refuse;
 
+/// Years, months and hours of partitions count from it.
+const EPOCH_YEAR: i64 = 1970;
 /// Bits of the hash that spread files over an object store's partitions.
 const HASH_BITS: u32 = 20;
 
@@ -143,13 +148,33 @@ pub(crate) fn partition_path(
         .zip(types.fields())
         .zip(partition.iter())
         .map(|((field, partition_field), value)| {
-            let value = field
-                .transform
-                .to_human_string(&partition_field.field_type, value);
+            let value = human_value(field.transform, &partition_field.field_type, value);
             format!("{}={}", form_encode(&field.name), form_encode(&value))
         })
         .collect();
     Ok(directories.join("/"))
+}
+
+/// A partition value for people (`TransformUtil`). `iceberg` 0.10 shows years, months and hours as numbers since
+/// 1970.
+fn human_value(transform: Transform, value_type: &Type, value: Option<&Literal>) -> String {
+    let ordinal = match value.and_then(Literal::as_primitive_literal) {
+        Some(PrimitiveLiteral::Int(ordinal)) => i64::from(ordinal),
+        _ => return transform.to_human_string(value_type, value),
+    };
+    match transform {
+        Transform::Year => format!("{:04}", EPOCH_YEAR + ordinal),
+        Transform::Month => {
+            let (years, month) = (ordinal.div_euclid(12), ordinal.rem_euclid(12) + 1);
+            format!("{:04}-{month:02}", EPOCH_YEAR + years)
+        }
+        Transform::Hour => {
+            let (days, hour) = (ordinal.div_euclid(24), ordinal.rem_euclid(24));
+            let day = Datum::date(i32::try_from(days).unwrap_or(i32::MAX)).to_human_string();
+            format!("{day}-{hour:02}")
+        }
+        _ => transform.to_human_string(value_type, value),
+    }
 }
 
 /// Java's `URLEncoder`.
@@ -226,6 +251,20 @@ mod tests {
             ("write.folder-storage.path", "s3://no"),
         ]);
         assert_eq!(moved.locate("a=1", "f"), "s3://other/x/a=1/f");
+    }
+
+    /// Expected values are those of Java's `TransformUtil`.
+    #[test]
+    fn times_are_shown_for_people() {
+        let int = Type::Primitive(iceberg::spec::PrimitiveType::Int);
+        let show = |transform, ordinal| human_value(transform, &int, Some(&Literal::int(ordinal)));
+        assert_eq!(show(Transform::Year, 54), "2024");
+        assert_eq!(show(Transform::Month, 308), "1995-09");
+        assert_eq!(show(Transform::Month, -1), "1969-12");
+        assert_eq!(show(Transform::Hour, 25), "1970-01-02-01");
+        assert_eq!(show(Transform::Hour, -1), "1969-12-31-23");
+        assert_eq!(show(Transform::Bucket(8), 7), "7");
+        assert_eq!(human_value(Transform::Month, &int, None), "null");
     }
 
     /// Expected values are those of Java's `TestLocationProvider`.

@@ -5,6 +5,7 @@
 //! goes to.
 
 mod bounds;
+mod dictionary;
 mod encoder;
 mod file_writer;
 mod location;
