@@ -73,15 +73,6 @@ def test_expiry_with_a_missing_manifest_deletes_nothing_in_use(lake: Catalog):
         check.same_rows(table, before, kept=[current])
 
 
-def test_format_version_3_is_refused(lake: Catalog):
-    table = tables.unpartitioned(lake, "faults.version_3", **{"format-version": "3"})
-    before = check.footprint(table)
-    for action in ("rewrite_data_files", "expire_snapshots"):
-        outcome = snowpack.run(table, action).failed()
-        assert "3" in outcome.said and "faults.version_3" in outcome.said
-    assert check.footprint(table) == before
-
-
 @pytest.mark.parametrize("format", ["orc", "avro"])
 def test_data_files_other_than_parquet_are_not_touched(lake: Catalog, format: str):
     table = tables.unpartitioned(lake, f"faults.in_{format}", **{"write.format.default": format})

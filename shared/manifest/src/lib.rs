@@ -9,6 +9,7 @@ mod container;
 mod error;
 mod names;
 mod read;
+mod row_ids;
 mod write;
 
 pub use error::{ManifestError, MetadataKind};

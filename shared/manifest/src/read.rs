@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::error::{ManifestError, MetadataKind};
 use crate::names;
+use crate::row_ids::inherit_first_row_ids;
 
 /// Reads the manifest list of a snapshot.
 ///
@@ -76,11 +77,12 @@ pub fn decode_manifest(bytes: &[u8], file: &ManifestFile) -> Result<Manifest, St
         partition_spec: readable.spec,
         ..metadata
     };
-    let entries = entries
+    let mut entries = entries
         .into_iter()
         .map(|entry| inherit(Arc::unwrap_or_clone(entry), file))
         .collect::<Result<Vec<_>, _>>()?;
     check_count(&entries, file)?;
+    inherit_first_row_ids(&mut entries, file)?;
     Ok(Manifest::new(metadata, entries))
 }
 

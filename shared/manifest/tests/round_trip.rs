@@ -223,3 +223,42 @@ async fn an_entry_missing_behind_a_cut_is_noticed() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn first_row_ids_are_inherited_in_order_and_written_ones_stay() {
+    let io = FileIO::new_with_memory();
+    let names = || spec(["k", "at"], ["identity", "day"]);
+    let listed = write(
+        &io,
+        FormatVersion::V3,
+        names(),
+        &[&entries()[..], &entries()[..2]].concat(),
+    )
+    .await;
+    let listed = ManifestFile {
+        first_row_id: Some(100),
+        ..committed(listed)
+    };
+    let ids = |manifest: &Manifest| -> Vec<_> {
+        let files = manifest.entries().iter();
+        files.map(|entry| entry.data_file().first_row_id()).collect()
+    };
+    let inherited = read(&io, &listed).await;
+    // Every file has 5 rows; the third is deleted.
+    assert_eq!(
+        ids(&inherited),
+        [Some(100), Some(105), None, Some(110), Some(115)]
+    );
+    let kept: Vec<_> = inherited
+        .entries()
+        .iter()
+        .skip(3)
+        .map(|entry| ManifestEntry::clone(entry))
+        .collect();
+    let again = write(&io, FormatVersion::V3, names(), &kept).await;
+    let again = ManifestFile {
+        first_row_id: Some(500),
+        ..committed(again)
+    };
+    assert_eq!(ids(&read(&io, &again).await), [Some(110), Some(115)]);
+}

@@ -1,6 +1,6 @@
 //! Refuses, before anything is written, tables and options this engine would get wrong.
 
-use iceberg::spec::{DataFileFormat, FormatVersion, Transform};
+use iceberg::spec::{DataFileFormat, Transform};
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{Compaction, Strategy};
 
@@ -14,15 +14,9 @@ const ENCRYPTION_KEY_PROPERTY: &str = "encryption.key-id";
 /// name for (variant, geometry) never get here: the metadata file does not load.
 ///
 /// # Errors
-/// [`PlanError::Unsupported`] for format version 3, encryption, and unknown partition or sort transforms.
+/// [`PlanError::Unsupported`] for encryption, and unknown partition or sort transforms.
 pub fn check_metadata(table: &LoadedTable) -> Result<(), PlanError> {
     let metadata = &table.metadata;
-    if metadata.format_version() == FormatVersion::V3 {
-        return Err(unsupported(
-            table,
-            "it has format version 3, and versions 1 and 2 are supported".into(),
-        ));
-    }
     let has_keys = metadata.encryption_keys_iter().next().is_some();
     if has_keys || metadata.properties().contains_key(ENCRYPTION_KEY_PROPERTY) {
         return Err(unsupported(
@@ -65,7 +59,8 @@ pub fn check_metadata(table: &LoadedTable) -> Result<(), PlanError> {
 pub fn check_files(table: &LoadedTable, state: &TableState) -> Result<(), PlanError> {
     for live in state.data.iter().chain(&state.deletes) {
         let file = &live.file;
-        if file.file_format() != DataFileFormat::Parquet {
+        let is_vector = file.file_format() == DataFileFormat::Puffin && live.file.content_offset().is_some();
+        if file.file_format() != DataFileFormat::Parquet && !is_vector {
             let reason = format!(
                 "{} is an {} file, and only Parquet is supported",
                 file.file_path(),

@@ -5,26 +5,31 @@ use iceberg::{TableRequirement, TableUpdate};
 use snowpack_catalog::{LoadedTable, TableChange};
 use snowpack_domain::Timestamp;
 
+use super::workshop::WrittenList;
+
 /// The child of `base`'s newest snapshot that has the manifest list `list`.
 pub(super) fn snapshot(
     base: &LoadedTable,
     id: i64,
-    list: String,
+    list: WrittenList,
     summary: Summary,
     now: Timestamp,
 ) -> Snapshot {
     let metadata = &base.metadata;
     // Clocks of writers differ; history must not run backwards for it.
     let timestamp_ms = (now.as_micros() / 1000).max(metadata.last_updated_ms());
-    Snapshot::builder()
+    let snapshot = Snapshot::builder()
         .with_snapshot_id(id)
         .with_parent_snapshot_id(metadata.current_snapshot_id())
         .with_sequence_number(metadata.next_sequence_number())
         .with_timestamp_ms(timestamp_ms)
-        .with_manifest_list(list)
+        .with_manifest_list(list.path)
         .with_summary(summary)
-        .with_schema_id(metadata.current_schema_id())
-        .build()
+        .with_schema_id(metadata.current_schema_id());
+    match list.row_ids {
+        Some(ids) => snapshot.with_row_range(ids.start, ids.end - ids.start).build(),
+        None => snapshot.build(),
+    }
 }
 
 /// Adds `snapshot` if `main` still is at `head`, and moves `main`, which keeps its retention settings.

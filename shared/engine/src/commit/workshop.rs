@@ -2,6 +2,7 @@
 //! created, so that a lost attempt leaves nothing behind.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use iceberg::io::FileIO;
@@ -29,6 +30,15 @@ pub(crate) struct Workshop<'a> {
     /// The snapshot being made.
     pub(crate) snapshot_id: i64,
     written: &'a mut Vec<String>,
+}
+
+/// A manifest list that is written.
+#[derive(Debug)]
+pub(crate) struct WrittenList {
+    /// Where it is.
+    pub(crate) path: String,
+    /// The row ids it assigned; none before version 3.
+    pub(crate) row_ids: Option<Range<u64>>,
 }
 
 /// A manifest without the files that were taken out of it.
@@ -123,12 +133,13 @@ impl<'a> Workshop<'a> {
         merged.finish(self.io).await
     }
 
-    /// Writes the manifest list and returns its path.
+    /// Writes the manifest list. In version 3 data manifests without a first row id get one, from the table's
+    /// next row id on.
     pub(crate) async fn list(
         &mut self,
         manifests: Vec<ManifestFile>,
         parent: &Snapshot,
-    ) -> Result<String, FileError> {
+    ) -> Result<WrittenList, FileError> {
         let path = format!(
             "{}/snap-{}-1-{}.avro",
             self.folder, self.snapshot_id, self.attempt
@@ -138,19 +149,19 @@ impl<'a> Workshop<'a> {
         let output = self.io.new_output(&path).map_err(failed)?;
         let file = output.writer().await.map_err(failed)?;
         let parent = Some(parent.snapshot_id());
+        let (id, sequence_number) = (self.snapshot_id, self.metadata.next_sequence_number());
+        let first_row_id = self.metadata.next_row_id();
         let mut writer = match self.metadata.format_version() {
-            FormatVersion::V1 => ManifestListWriter::v1(file, self.snapshot_id, parent),
-            FormatVersion::V2 => ManifestListWriter::v2(
-                file,
-                self.snapshot_id,
-                parent,
-                self.metadata.next_sequence_number(),
-            ),
-            FormatVersion::V3 => return Err(FileError::unsupported(&path, "tables of format version 3")),
+            FormatVersion::V1 => ManifestListWriter::v1(file, id, parent),
+            FormatVersion::V2 => ManifestListWriter::v2(file, id, parent, sequence_number),
+            FormatVersion::V3 => {
+                ManifestListWriter::v3(file, id, parent, sequence_number, Some(first_row_id))
+            }
         };
         writer.add_manifests(manifests.into_iter()).map_err(failed)?;
+        let row_ids = writer.next_row_id().map(|next| first_row_id..next);
         writer.close().await.map_err(failed)?;
-        Ok(path)
+        Ok(WrittenList { path, row_ids })
     }
 
     /// Takes back manifests of this attempt that another one of it replaced; returns their paths.

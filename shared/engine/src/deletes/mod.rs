@@ -6,6 +6,7 @@
 mod equality;
 mod filter;
 mod position;
+mod vector;
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Position deletes: which rows of which data file are gone (spec, Position Delete Files).
+//! Position deletes: which rows of which data file are gone, by position-delete files (spec, Position Delete
+//! Files) or deletion vectors.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,6 +12,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Schema as ArrowSchema};
 use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
+use iceberg::spec::DataFileFormat;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
@@ -19,7 +21,7 @@ use snowpack_catalog::normalize_location;
 use snowpack_plan::{LiveFile, ScanFile};
 use snowpack_service::ports::Supervisor;
 
-use super::Budget;
+use super::{Budget, vector};
 use crate::error::EngineError;
 use crate::file_error::FileError;
 use crate::read::{FileSchema, ParquetFile, field_id, from_parquet};
@@ -41,7 +43,7 @@ const BATCH_ROWS: usize = 16 * 1024;
 /// The data files a delete file was listed for: normalized location to index in the group.
 type Targets = HashMap<String, usize>;
 
-/// Reads each position-delete file of the group once; returns the deleted positions of each data file.
+/// Reads each position-delete file and each vector of the group once; returns the deleted positions of each data file.
 pub(super) async fn load<S: Supervisor>(
     io: &FileIO,
     files: &[ScanFile],
@@ -66,11 +68,13 @@ pub(super) async fn load<S: Supervisor>(
 /// Every position-delete file of the group with the data files it was listed for, in planned order.
 fn delete_files(files: &[ScanFile]) -> Vec<(Arc<LiveFile>, Targets)> {
     let mut found: Vec<(Arc<LiveFile>, Targets)> = Vec::new();
-    let mut by_path: HashMap<&str, usize> = HashMap::new();
+    // Vectors share Puffin files.
+    let mut by_place: HashMap<(&str, Option<i64>), usize> = HashMap::new();
     for (index, file) in files.iter().enumerate() {
         let target = normalize_location(file.data.file.file_path());
         for delete in &file.position_deletes {
-            let slot = *by_path.entry(delete.file.file_path()).or_insert_with(|| {
+            let place = (delete.file.file_path(), delete.file.content_offset());
+            let slot = *by_place.entry(place).or_insert_with(|| {
                 found.push((Arc::clone(delete), Targets::new()));
                 found.len() - 1
             });
@@ -86,6 +90,14 @@ async fn read(
     targets: &Targets,
 ) -> Result<HashMap<usize, RoaringTreemap>, FileError> {
     let path = file.file.file_path();
+    if file.file.file_format() == DataFileFormat::Puffin {
+        // A vector was listed for the one file it is about.
+        let positions = vector::read(io, &file.file).await?;
+        return Ok(targets
+            .values()
+            .map(|index| (*index, positions.clone()))
+            .collect());
+    }
     let parquet = ParquetFile::open(io, &file.file).await?;
     let metadata = Arc::clone(parquet.metadata());
     let schema = FileSchema::resolve(&metadata, None).map_err(|e| FileError::corrupt(path, e))?;

@@ -7,11 +7,12 @@ use arrow_array::builder::FixedSizeBinaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
-    TimestampMicrosecondType,
+    TimestampMicrosecondType, TimestampNanosecondType,
 };
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
-    Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt32Array,
+    Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    TimestampNanosecondArray, UInt32Array,
 };
 use arrow_schema::{
     ArrowError, DataType, Field, FieldRef, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit,
@@ -83,9 +84,8 @@ fn primitive_arrow_type(primitive: &PrimitiveType) -> Result<DataType, String> {
             i32::try_from(*length).map_err(|_| format!("fixed({length}) is too long"))?,
         ),
         PrimitiveType::Binary => DataType::Binary,
-        PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs => {
-            return Err(format!("type {primitive} needs format version 3"));
-        }
+        PrimitiveType::TimestampNs => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        PrimitiveType::TimestamptzNs => DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into())),
     })
 }
 
@@ -116,6 +116,10 @@ fn single_value(primitive: &PrimitiveType, value: &PrimitiveLiteral) -> Result<A
         (Of::Timestamp, Value::Long(v)) => Arc::new(TimestampMicrosecondArray::from(vec![*v])),
         (Of::Timestamptz, Value::Long(v)) => {
             Arc::new(TimestampMicrosecondArray::from(vec![*v]).with_timezone(UTC))
+        }
+        (Of::TimestampNs, Value::Long(v)) => Arc::new(TimestampNanosecondArray::from(vec![*v])),
+        (Of::TimestamptzNs, Value::Long(v)) => {
+            Arc::new(TimestampNanosecondArray::from(vec![*v]).with_timezone(UTC))
         }
         (Of::String, Value::String(v)) => Arc::new(StringArray::from(vec![v.as_str()])),
         (Of::Binary, Value::Binary(v)) => Arc::new(BinaryArray::from(vec![v.as_slice()])),
@@ -153,11 +157,11 @@ pub(crate) fn literal_at(primitive: &PrimitiveType, array: &ArrayRef, row: usize
         PrimitiveType::Time => {
             PrimitiveLiteral::Long(array.as_primitive::<Time64MicrosecondType>().value(row))
         }
-        PrimitiveType::Timestamp
-        | PrimitiveType::Timestamptz
-        | PrimitiveType::TimestampNs
-        | PrimitiveType::TimestamptzNs => {
+        PrimitiveType::Timestamp | PrimitiveType::Timestamptz => {
             PrimitiveLiteral::Long(array.as_primitive::<TimestampMicrosecondType>().value(row))
+        }
+        PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs => {
+            PrimitiveLiteral::Long(array.as_primitive::<TimestampNanosecondType>().value(row))
         }
         PrimitiveType::Float => {
             PrimitiveLiteral::Float(array.as_primitive::<Float32Type>().value(row).into())
@@ -195,6 +199,8 @@ mod tests {
             (PrimitiveType::Time, PrimitiveLiteral::Long(86_399_999_999)),
             (PrimitiveType::Timestamp, PrimitiveLiteral::Long(i64::MIN)),
             (PrimitiveType::Timestamptz, PrimitiveLiteral::Long(1)),
+            (PrimitiveType::TimestampNs, PrimitiveLiteral::Long(i64::MAX)),
+            (PrimitiveType::TimestamptzNs, PrimitiveLiteral::Long(-1)),
             (PrimitiveType::String, PrimitiveLiteral::String("ü".into())),
             (PrimitiveType::Binary, PrimitiveLiteral::Binary(vec![0, 255])),
             (PrimitiveType::Fixed(3), PrimitiveLiteral::Binary(vec![1, 2, 3])),

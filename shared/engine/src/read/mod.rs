@@ -8,6 +8,7 @@ mod convert;
 mod file;
 #[cfg(test)]
 mod imported_tests;
+mod lineage;
 mod prefetch;
 mod projection;
 mod scan;
@@ -16,6 +17,7 @@ mod schema;
 pub(crate) use constant::{arrow_type, literal_at, table_arrow_schema};
 pub(crate) use convert::field_array;
 pub(crate) use file::{ParquetFile, from_parquet};
+pub(crate) use lineage::rewrite_schema;
 pub(crate) use prefetch::{Chunks, PrefetchLimits};
 pub(crate) use projection::{Column, Resolver, Source};
 pub(crate) use scan::{Chunk, ScanContext, ScanTask};

@@ -294,7 +294,13 @@ fn convert_primitive(file: &DataType, target: &PrimitiveType) -> Result<Convert,
         (
             File::Timestamp(TimeUnit::Microsecond, _),
             PrimitiveType::Timestamp | PrimitiveType::Timestamptz,
+        )
+        | (
+            File::Timestamp(TimeUnit::Nanosecond, _),
+            PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs,
         ) => Ok(Convert::Relabel),
+        // Promotions of version 3.
+        (File::Date32, PrimitiveType::Timestamp | PrimitiveType::TimestampNs) => Ok(Convert::Cast),
         (
             File::Decimal128(precision, found),
             PrimitiveType::Decimal {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
-use arrow_schema::{Fields, SchemaRef as ArrowSchemaRef};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{ArrowError, Fields, SchemaRef as ArrowSchemaRef};
 use futures::TryStreamExt;
 use iceberg::io::FileIO;
 use iceberg::spec::{Literal, NameMapping, PrimitiveLiteral, SchemaRef, TableMetadata, Transform};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::convert::project_batch;
 use super::file::{ParquetFile, from_parquet};
+use super::lineage::Lineage;
 use super::projection::{Column, Resolver, StructPlan};
 use super::schema::FileSchema;
 use crate::deletes::{GroupDeletes, RowFilter};
@@ -88,9 +90,15 @@ async fn try_scan(
     while let Some(batch) = open.stream.try_next().await.map_err(|e| from_parquet(path, e))? {
         let first = row;
         row += batch.num_rows() as u64;
-        let kept = keep(&mut open.filter, first, batch, path)?;
-        let batch = project_batch(&open.plan, &context.arrow_schema, &kept)
+        let kept = open.filter.keep(first, &batch);
+        let kept = kept.map_err(|e| FileError::schema(path, e))?;
+        let batch = keep(kept.as_ref(), batch).map_err(|e| FileError::corrupt(path, e))?;
+        let mut batch = project_batch(&open.plan, &context.arrow_schema, &batch)
             .map_err(|e| FileError::schema(path, e))?;
+        if let Some(lineage) = open.lineage {
+            let filled = lineage.fill(&batch, first, kept.as_ref());
+            batch = filled.map_err(|e| FileError::schema(path, e))?;
+        }
         let chunk = Chunk {
             file: task.index,
             rows_scanned: row - first,
@@ -107,19 +115,12 @@ async fn try_scan(
     Ok(())
 }
 
-fn keep(
-    filter: &mut RowFilter,
-    first: u64,
-    batch: RecordBatch,
-    path: &str,
-) -> Result<RecordBatch, FileError> {
-    match filter
-        .keep(first, &batch)
-        .map_err(|e| FileError::schema(path, e))?
-    {
+fn keep(kept: Option<&BooleanBuffer>, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    match kept {
         None => Ok(batch),
-        Some(keep) => arrow_select::filter::filter_record_batch(&batch, &BooleanArray::new(keep, None))
-            .map_err(|e| FileError::corrupt(path, e)),
+        Some(kept) => {
+            arrow_select::filter::filter_record_batch(&batch, &BooleanArray::new(kept.clone(), None))
+        }
     }
 }
 
@@ -128,6 +129,7 @@ struct OpenScan {
     stream: ParquetRecordBatchStream<ParquetFile>,
     plan: StructPlan,
     filter: RowFilter,
+    lineage: Option<Lineage>,
     rows: u64,
 }
 
@@ -173,6 +175,7 @@ async fn open(context: &ScanContext, task: &ScanTask) -> Result<OpenScan, FileEr
         stream,
         plan: delivered.plan,
         filter,
+        lineage: Lineage::of(data, &context.schema),
         rows,
     })
 }

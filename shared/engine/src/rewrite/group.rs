@@ -20,7 +20,7 @@ use crate::deletes::{DELETE_BUDGET_BYTES, GroupDeletes};
 use crate::error::EngineError;
 use crate::file_error::FileError;
 use crate::points;
-use crate::read::{Chunk, Chunks, PrefetchLimits, ScanContext, ScanTask, table_arrow_schema};
+use crate::read::{Chunk, Chunks, PrefetchLimits, ScanContext, ScanTask, rewrite_schema, table_arrow_schema};
 use crate::watch::watched;
 use crate::write::{FileWriterFactory, Splitter, WriteProperties, WrittenFiles};
 
@@ -66,7 +66,7 @@ impl RewriteContext {
         };
         Ok(Self {
             io,
-            schema: Arc::clone(table.current_schema()),
+            schema: rewrite_schema(&table).map_err(|e| refuse("schema", e.to_string()))?,
             output_spec: Arc::clone(output_spec),
             name_mapping,
             write: WriteProperties::of(&table)?,

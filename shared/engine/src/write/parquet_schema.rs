@@ -101,20 +101,10 @@ fn physical_type(primitive: &PrimitiveType) -> Result<(PhysicalType, Option<Logi
                 unit: micros,
             }),
         ),
-        PrimitiveType::Timestamp => (
-            PhysicalType::INT64,
-            Some(LogicalType::Timestamp {
-                is_adjusted_to_u_t_c: false,
-                unit: micros,
-            }),
-        ),
-        PrimitiveType::Timestamptz => (
-            PhysicalType::INT64,
-            Some(LogicalType::Timestamp {
-                is_adjusted_to_u_t_c: true,
-                unit: micros,
-            }),
-        ),
+        PrimitiveType::Timestamp => timestamp(false, micros),
+        PrimitiveType::Timestamptz => timestamp(true, micros),
+        PrimitiveType::TimestampNs => timestamp(false, TimeUnit::NANOS),
+        PrimitiveType::TimestamptzNs => timestamp(true, TimeUnit::NANOS),
         PrimitiveType::String => (PhysicalType::BYTE_ARRAY, Some(LogicalType::String)),
         PrimitiveType::Binary => (PhysicalType::BYTE_ARRAY, None),
         PrimitiveType::Uuid => return Ok((PhysicalType::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid), 16)),
@@ -123,13 +113,16 @@ fn physical_type(primitive: &PrimitiveType) -> Result<(PhysicalType, Option<Logi
             return Ok((PhysicalType::FIXED_LEN_BYTE_ARRAY, None, length));
         }
         PrimitiveType::Decimal { precision, scale } => return decimal(*precision, *scale),
-        PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs => {
-            return Err(ParquetError::NYI(format!(
-                "type {primitive} needs format version 3"
-            )));
-        }
     };
     Ok((physical, logical, NO_LENGTH))
+}
+
+fn timestamp(is_adjusted_to_u_t_c: bool, unit: TimeUnit) -> (PhysicalType, Option<LogicalType>) {
+    let logical = LogicalType::Timestamp {
+        is_adjusted_to_u_t_c,
+        unit,
+    };
+    (PhysicalType::INT64, Some(logical))
 }
 
 fn decimal(precision: u32, scale: u32) -> Result<(PhysicalType, Option<LogicalType>, i32)> {

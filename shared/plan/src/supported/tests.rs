@@ -25,14 +25,6 @@ fn ordinary_tables_pass() {
 
 #[test]
 fn metadata_the_engine_would_get_wrong_is_refused() {
-    let v3 = refusal(|json| {
-        json["format-version"] = 3.into();
-        json["next-row-id"] = 0.into();
-    });
-    assert_eq!(
-        v3,
-        "db.t cannot be maintained: it has format version 3, and versions 1 and 2 are supported"
-    );
     let encrypted = refusal(|json| json["properties"] = json!({"encryption.key-id": "k"}));
     assert!(encrypted.contains("encrypted"), "{encrypted}");
     let transform = refusal(|json| json["partition-specs"][1]["fields"][0]["transform"] = "unknown".into());
