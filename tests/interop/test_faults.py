@@ -94,7 +94,7 @@ def test_an_action_not_built_yet_is_refused_before_any_work(table: Table, action
     (["rewrite_data_files"], {"target-file-size-bytes": "many"}, "many"),
     (["rewrite_data_files"], {"target-file-size-bytes": 0}, "target-file-size-bytes"),
     (["rewrite_data_files"], {"min-file-size-bytes": 10, "max-file-size-bytes": 5}, "file-size-bytes"),
-    (["rewrite_data_files"], {"strategy": "sort"}, "sort"),
+    (["rewrite_data_files"], {"where": "id > 1"}, "where"),
     (["rewrite_data_files"], {"output-spec-id": 17}, "17"),
     (["expire_snapshots"], {"retain_last": 0}, "retain_last"),
     (["expire_snapshots"], {"snapshot_ids": "1,two"}, "snapshot_ids"),

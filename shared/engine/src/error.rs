@@ -1,5 +1,6 @@
 //! Why an action of the engine could not finish, and whether another attempt may help.
 
+use datafusion_common::DataFusionError;
 use snowpack_catalog::CatalogError;
 use snowpack_domain::{Action, OptionError};
 use snowpack_manifest::ManifestError;
@@ -78,6 +79,11 @@ pub(crate) enum EngineError {
          rewrite_data_files.max-file-group-size-bytes, leave partial-progress.enabled on, or give more time"
     )]
     TooSlow(String),
+    /// Rows could not be sorted.
+    #[error(
+        "rows could not be sorted: {0}; lower rewrite_data_files.max-file-group-size-bytes if memory or disk is short"
+    )]
+    Sort(#[from] DataFusionError),
     /// A task of this process ended without an answer.
     #[error("a task of the engine ended early: {0}")]
     Task(#[from] tokio::task::JoinError),

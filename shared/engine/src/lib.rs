@@ -1,5 +1,6 @@
 //! The maintenance engine: rewrite_data_files and expire_snapshots on Iceberg tables, natively.
 
+mod arrange;
 mod commit;
 mod delete;
 mod deletes;

@@ -1,5 +1,6 @@
 //! Decides, from a table's metadata alone, what an action would do. Reads manifests, never data.
 
+mod arrangement;
 mod deletes;
 mod equality;
 mod error;
@@ -17,6 +18,7 @@ mod supported;
 mod tables;
 mod types;
 
+pub use arrangement::{Arrangement, SortTerm};
 pub use deletes::DeleteIndex;
 pub use error::PlanError;
 pub use expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};

@@ -2,8 +2,9 @@
 
 use iceberg::spec::{DataFileFormat, Transform};
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::{Compaction, Strategy};
+use snowpack_domain::Compaction;
 
+use crate::arrangement::Arrangement;
 use crate::error::PlanError;
 use crate::state::TableState;
 
@@ -78,7 +79,7 @@ pub fn check_files(table: &LoadedTable, state: &TableState) -> Result<(), PlanEr
 /// Checks options of rewrite_data_files against the table.
 ///
 /// # Errors
-/// [`PlanError::Option`] for strategies and filters that are not built, and for an unknown output spec.
+/// [`PlanError::Option`] for orders that the table cannot be sorted in, filters, and an unknown output spec.
 pub fn check_settings(table: &LoadedTable, settings: &Compaction) -> Result<(), PlanError> {
     let refuse = |option, reason| {
         let table = table.id.to_string();
@@ -88,11 +89,8 @@ pub fn check_settings(table: &LoadedTable, settings: &Compaction) -> Result<(), 
             reason,
         })
     };
-    if settings.strategy != Strategy::BinPack {
-        return refuse(
-            "strategy",
-            "only binpack is supported; leave sort_order out".to_owned(),
-        );
+    if let Err((option, reason)) = Arrangement::resolve(settings, &table.metadata) {
+        return refuse(option, reason);
     }
     if settings.filter.is_some() {
         return refuse(

@@ -78,6 +78,8 @@ pub enum RewriteJobOrder {
 pub struct Compaction {
     /// How rows are arranged.
     pub strategy: Strategy,
+    /// The order of rows, as given.
+    pub sort_order: Option<String>,
     /// The filter of files to consider, as given.
     pub filter: Option<String>,
     /// Wanted output size.
@@ -191,9 +193,10 @@ impl Compaction {
             strategy: match given.text("strategy") {
                 Some("sort") => Strategy::Sort,
                 Some("zorder") => Strategy::ZOrder,
-                _ if given.text("sort_order").is_some() => Strategy::Sort,
+                None if given.text("sort_order").is_some() => Strategy::Sort,
                 _ => Strategy::BinPack,
             },
+            sort_order: given.text("sort_order").map(str::to_owned),
             filter: given.text("where").map(str::to_owned),
             target_file_bytes: target,
             min_file_bytes: given

@@ -12,15 +12,16 @@ use iceberg::spec::{
 };
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::OptionError;
-use snowpack_plan::FileGroup;
+use snowpack_plan::{Arrangement, FileGroup};
 use snowpack_service::ports::Supervisor;
 
 use super::output::{Output, RoutedOutput};
+use super::rows::{Rows, Stretch};
+use crate::arrange::SortKeys;
 use crate::deletes::{DELETE_BUDGET_BYTES, GroupDeletes};
 use crate::error::EngineError;
 use crate::file_error::FileError;
-use crate::points;
-use crate::read::{Chunk, Chunks, PrefetchLimits, ScanContext, ScanTask, rewrite_schema, table_arrow_schema};
+use crate::read::{Chunks, PrefetchLimits, ScanContext, ScanTask, rewrite_schema, table_arrow_schema};
 use crate::watch::watched;
 use crate::write::{FileWriterFactory, Splitter, WriteProperties, WrittenFiles};
 
@@ -37,6 +38,7 @@ pub(crate) struct RewriteContext {
     write: WriteProperties,
     cores: usize,
     delete_budget_bytes: u64,
+    arrangement: Arrangement,
 }
 
 impl RewriteContext {
@@ -46,6 +48,15 @@ impl RewriteContext {
     /// A property cannot be used, or the table has no such spec; nothing was written yet.
     pub(crate) fn new(table: &LoadedTable, output_spec_id: i32) -> Result<Self, OptionError> {
         Self::of(Arc::clone(&table.metadata), table.io.clone(), output_spec_id)
+    }
+
+    /// Rows are written in this order; without it they stay as they are read.
+    pub(crate) fn arranged(mut self, arrangement: Arrangement) -> Self {
+        if let Arrangement::Sorted { order_id, .. } = arrangement {
+            self.write.sort_order_id = order_id;
+        }
+        self.arrangement = arrangement;
+        self
     }
 
     fn of(table: Arc<TableMetadata>, io: FileIO, output_spec_id: i32) -> Result<Self, OptionError> {
@@ -72,6 +83,7 @@ impl RewriteContext {
             write: WriteProperties::of(&table)?,
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
             delete_budget_bytes: DELETE_BUDGET_BYTES,
+            arrangement: Arrangement::AsRead,
             table,
         })
     }
@@ -104,13 +116,6 @@ pub(crate) async fn rewrite_group<S: Supervisor>(
     } else {
         run.into_one_partition().await
     }
-}
-
-/// Rows read so far.
-#[derive(Default)]
-struct Rows {
-    scanned: u64,
-    deleted: u64,
 }
 
 /// A group being rewritten.
@@ -176,36 +181,41 @@ impl<'a, S: Supervisor> Run<'a, S> {
         Chunks::new(Arc::clone(&self.scan), tasks, limits)
     }
 
+    /// The rows in the order to write them.
+    async fn rows(&self) -> Result<Rows<'_, S>, EngineError> {
+        let rows = Rows::as_read(self.chunks(), self.group, self.supervisor);
+        let schema = &self.scan.arrow_schema;
+        let keys = SortKeys::new(&self.context.arrangement, schema).map_err(|reason| OptionError {
+            option: "sort_order".to_owned(),
+            reason,
+        })?;
+        match keys {
+            Some(keys) => rows.sort(keys, schema).await,
+            None => Ok(rows),
+        }
+    }
+
     /// All rows belong to the group's partition: as many files as planned, of about the same size.
     async fn into_one_partition(self) -> Result<RewrittenGroup, EngineError> {
-        let total = self
-            .group
-            .files
-            .iter()
-            .map(|file| file.data.file.file_size_in_bytes())
-            .sum();
-        let mut splitter = Splitter::new(total, self.group.output_files);
         let limit = self.group.max_output_bytes;
         let mut output = Output::new(Arc::clone(&self.factory), self.group.partition.clone(), limit);
-        let mut chunks = self.chunks();
-        let mut rows = Rows::default();
-        while let Some(chunk) = watched(self.supervisor, chunks.next()).await?? {
-            self.count(&mut rows, &chunk);
-            let weight = self.row_bytes(chunk.file) * chunk.rows_scanned as f64;
+        let mut rows = self.rows().await?;
+        let mut splitter = Splitter::new(rows.total_weight, self.group.output_files);
+        while let Some(Stretch { batch, weight, .. }) = rows.next().await? {
             let mut start = 0;
-            for cut in splitter.cuts(weight, chunk.batch.num_rows()) {
-                let part = chunk.batch.slice(start, cut - start);
+            for cut in splitter.cuts(weight, batch.num_rows()) {
+                let part = batch.slice(start, cut - start);
                 watched(self.supervisor, output.write(&part, self.written)).await??;
                 watched(self.supervisor, output.roll()).await??;
                 start = cut;
             }
-            let rest = chunk.batch.slice(start, chunk.batch.num_rows() - start);
+            let rest = batch.slice(start, batch.num_rows() - start);
             watched(self.supervisor, output.write(&rest, self.written)).await??;
         }
         let files = watched(self.supervisor, output.finish()).await??;
         Ok(RewrittenGroup {
             files,
-            rows_deleted: rows.deleted,
+            rows_deleted: rows.deleted(),
         })
     }
 
@@ -219,38 +229,20 @@ impl<'a, S: Supervisor> Run<'a, S> {
             reason,
         })?;
         loop {
-            let mut chunks = self.chunks();
-            let mut rows = Rows::default();
-            while let Some(chunk) = watched(self.supervisor, chunks.next()).await?? {
-                self.count(&mut rows, &chunk);
-                let path = self.group.files[chunk.file].data.file.file_path();
+            let mut rows = self.rows().await?;
+            while let Some(stretch) = rows.next().await? {
                 let routed = output
-                    .route(&chunk.batch)
-                    .map_err(|e| FileError::schema(path, e))?;
+                    .route(&stretch.batch)
+                    .map_err(|e| FileError::schema(&stretch.origin, e))?;
                 watched(self.supervisor, output.write(routed, self.written)).await??;
             }
             if !watched(self.supervisor, output.end_pass()).await?? {
                 return Ok(RewrittenGroup {
                     files: output.into_files(),
-                    rows_deleted: rows.deleted,
+                    rows_deleted: rows.deleted(),
                 });
             }
         }
-    }
-
-    /// What one row of an input file weighs, in bytes.
-    fn row_bytes(&self, file: usize) -> f64 {
-        let file = &self.group.files[file].data.file;
-        file.file_size_in_bytes() as f64 / file.record_count().max(1) as f64
-    }
-
-    /// Counts a chunk. From the second on, the group is in the middle of its work.
-    fn count(&self, rows: &mut Rows, chunk: &Chunk) {
-        if rows.scanned > 0 {
-            self.supervisor.reached(points::MID_READ);
-        }
-        rows.scanned += chunk.rows_scanned;
-        rows.deleted += chunk.rows_scanned - chunk.batch.num_rows() as u64;
     }
 }
 

@@ -8,14 +8,15 @@ mod group;
 mod inputs;
 mod output;
 mod pending;
+mod rows;
 mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, LoadedTable};
-use snowpack_domain::{Action, Compaction, Progress, Timestamp};
-use snowpack_plan::{FileGroup, RewritePlan, TARGET_SUMMARY_KEY, plan_rewrite};
+use snowpack_domain::{Action, Compaction, OptionError, Progress, Timestamp};
+use snowpack_plan::{Arrangement, FileGroup, RewritePlan, TARGET_SUMMARY_KEY, plan_rewrite};
 use snowpack_service::ports::{ActionStop, Supervisor};
 use tokio::task::JoinSet;
 
@@ -24,6 +25,7 @@ use inputs::check_inputs;
 use pending::Pending;
 use tally::Tally;
 
+use crate::arrange::SCRATCH_BYTES;
 use crate::commit::{Committer, ManifestCache, Replacement, RewriteBase};
 use crate::error::EngineError;
 use crate::points;
@@ -36,6 +38,9 @@ const GROUPS_AT_ONCE: usize = 2;
 const BYTES_PER_SECOND: f64 = 8.0 * 1024.0 * 1024.0;
 /// Share of the time left that one group may take: several must finish in every slice of a job.
 const SHARE_OF_TIME: f64 = 0.25;
+
+/// How many times its size in the table a group may take on disk while it is sorted: rows are decoded there.
+const EXPANSION: u64 = 8;
 
 /// What a rewrite needs besides its table.
 pub(crate) struct Rewrite<'a, C, S, N> {
@@ -60,7 +65,8 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
     /// # Errors
     /// Those of planning, of the first file group that fails, and of commits; the supervisor's stop.
     pub(crate) async fn run(mut self, table: &LoadedTable) -> Result<Report, EngineError> {
-        self.cut_groups_to_time();
+        let arrangement = self.arrangement(table)?;
+        self.cut_groups(&arrangement);
         let (_, plan) = plan_rewrite(table, &self.settings).await?;
         let tally = Tally::of(&plan);
         if plan.groups.is_empty() {
@@ -71,7 +77,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
             check_inputs(&table.io, &plan.groups, self.supervisor.as_ref()).await?;
         }
         let rewrite = self.base(table, &plan)?;
-        let context = Arc::new(RewriteContext::new(table, plan.output_spec_id)?);
+        let context = Arc::new(RewriteContext::new(table, plan.output_spec_id)?.arranged(arrangement));
         let mut pending = Pending::new(self.committer, &rewrite, &table.io, &self.now, tally);
         pending.max_failed_commits = self.max_failed_commits();
         let ended = self.rewrite_all(&context, plan.groups, batch, &mut pending).await;
@@ -80,8 +86,19 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
         Ok(pending.tally.report())
     }
 
-    /// A group must fit the time left, or no slice of the job would ever finish one.
-    fn cut_groups_to_time(&mut self) {
+    fn arrangement(&self, table: &LoadedTable) -> Result<Arrangement, OptionError> {
+        Arrangement::resolve(&self.settings, &table.metadata).map_err(|(option, reason)| OptionError {
+            option: format!("{}.{option}", Action::RewriteDataFiles),
+            reason,
+        })
+    }
+
+    /// A group must fit the time left, or no slice of the job would ever finish one, and the scratch space.
+    fn cut_groups(&mut self, arrangement: &Arrangement) {
+        if *arrangement != Arrangement::AsRead {
+            let bytes = SCRATCH_BYTES / EXPANSION;
+            self.settings.max_group_bytes = self.settings.max_group_bytes.min(bytes);
+        }
         if let Some(seconds) = self.supervisor.seconds_left() {
             let bytes = (seconds.max(1.0) * SHARE_OF_TIME * BYTES_PER_SECOND) as u64;
             self.settings.max_group_bytes = self.settings.max_group_bytes.min(bytes);

@@ -246,7 +246,7 @@ async fn what_cannot_be_done_is_refused_before_anything_is_touched() {
     assert!(
         refuse(&[Action::RewriteDataFiles], &sort)
             .await
-            .contains("only binpack")
+            .contains("the table has no sort order")
     );
     let both = [Action::RewriteDataFiles, Action::ExpireSnapshots];
     fixture

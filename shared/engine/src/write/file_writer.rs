@@ -31,9 +31,6 @@ use crate::read::table_arrow_schema;
 /// Handed to the storage at once, in bytes.
 const WRITE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The sort order of files that are in no order (spec, Sorting).
-const UNSORTED: i32 = 0;
-
 /// Opens the data files of one file group.
 pub(crate) struct FileWriterFactory {
     io: FileIO,
@@ -256,7 +253,7 @@ impl DataFileWriter {
             .record_count(self.rows)
             .file_size_in_bytes(size)
             .split_offsets(Some(split_offsets(&footer)))
-            .sort_order_id(UNSORTED);
+            .sort_order_id(self.factory.write.sort_order_id);
         self.metrics.fill(&self.factory.leaves, &mut file);
         file.build().map_err(|e| FileError::encode(&self.path, e))
     }

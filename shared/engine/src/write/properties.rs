@@ -24,6 +24,8 @@ const DICTIONARY_BYTES: usize = 2 * 1024 * 1024;
 const BLOOM_FILTER_BYTES: u64 = 1024 * 1024;
 /// `write.parquet.bloom-filter-fpp.column.*`.
 const BLOOM_FILTER_FPP: f64 = 0.01;
+/// The sort order of files that are in no order (spec, Sorting).
+const UNSORTED: i32 = 0;
 /// The level of parquet-java's zstd codec.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -36,6 +38,8 @@ pub(crate) struct WriteProperties {
     pub(crate) locations: LocationProvider,
     /// Which metrics manifests keep of each column.
     pub(crate) metrics: MetricsConfig,
+    /// The table's sort order that the rows are in.
+    pub(crate) sort_order_id: i32,
     compression: Compression,
     page_bytes: usize,
     page_rows: usize,
@@ -59,6 +63,7 @@ impl WriteProperties {
             row_group_bytes: positive(all, "write.parquet.row-group-size-bytes", ROW_GROUP_BYTES)?,
             locations: LocationProvider::of(table)?,
             metrics: MetricsConfig::of(table),
+            sort_order_id: UNSORTED,
             compression: compression(codec, level)?,
             page_bytes: positive(all, "write.parquet.page-size-bytes", PAGE_BYTES)?,
             page_rows: positive(all, "write.parquet.page-row-limit", PAGE_ROWS)?,

@@ -72,7 +72,7 @@ fn options_that_are_not_built_are_refused_by_name() {
                 strategy: Strategy::Sort,
                 ..settings(1_000)
             },
-            "option strategy",
+            "option sort_order: the table has no sort order",
         ),
         (
             Compaction {
