@@ -14,8 +14,10 @@ use snowpack_service::ports::ActionStop;
 use super::*;
 use crate::fake::{BY_PART, FLAT, FakeSupervisor, FakeTable, Fault};
 
-/// A few dozen of the fake table's entries.
-const TARGET_BYTES: u64 = 6000;
+/// More than any table here needs.
+const TARGET_BYTES: u64 = 1024 * 1024;
+/// A header and a few dozen of the fake table's entries.
+const SMALL_BYTES: u64 = 6000;
 
 /// What a live entry says, by path: content, spec, snapshot, data and file sequence number.
 type Entries = BTreeMap<String, (bool, i32, i64, i64, Option<i64>)>;
@@ -68,10 +70,14 @@ fn settings(target_bytes: u64) -> ManifestRewrite {
     }
 }
 
-async fn rewrite(table: &FakeTable) -> Report {
-    run(table, settings(TARGET_BYTES), &FakeSupervisor::default())
+async fn rewrite_to(table: &FakeTable, target_bytes: u64) -> Report {
+    run(table, settings(target_bytes), &FakeSupervisor::default())
         .await
         .unwrap()
+}
+
+async fn rewrite(table: &FakeTable) -> Report {
+    rewrite_to(table, TARGET_BYTES).await
 }
 
 /// Files in turn of these partitions, one commit each.
@@ -185,27 +191,32 @@ async fn ranges(table: &FakeTable) -> Vec<(i64, i64)> {
 async fn manifests_of_a_large_table_cover_neighbouring_partitions() {
     let table = filled(FormatVersion::V2, BY_PART, (0..300).map(|file| file * 7 % 100)).await;
     let before = entries(&table).await;
-    rewrite(&table).await;
+    rewrite_to(&table, SMALL_BYTES).await;
     assert_eq!(entries(&table).await, before);
     let ranges = ranges(&table).await;
     assert!(ranges.len() > 2, "{ranges:?}");
     assert!(ranges.is_sorted_by(|a, b| a.1 <= b.0), "{ranges:?}");
     for manifest in manifests(&table).await {
-        assert!(manifest.manifest_length as u64 <= TARGET_BYTES * 5 / 4);
+        assert!(manifest.manifest_length as u64 <= SMALL_BYTES * 5 / 4);
     }
-    assert!(rewrite(&table).await.message.starts_with("Nothing to do"));
+    assert!(
+        rewrite_to(&table, SMALL_BYTES)
+            .await
+            .message
+            .starts_with("Nothing to do")
+    );
 }
 
 #[tokio::test]
 async fn sorted_manifests_of_good_size_stay() {
     let table = filled(FormatVersion::V2, BY_PART, 100..400).await;
-    rewrite(&table).await;
+    rewrite_to(&table, SMALL_BYTES).await;
     let sorted = manifests(&table).await;
     for part in 500..505 {
         table.append(BY_PART, part, vec![(1, 1)]).await;
     }
     let before = entries(&table).await;
-    let report = rewrite(&table).await;
+    let report = rewrite_to(&table, SMALL_BYTES).await;
     assert!(
         matches!(report.metrics["manifests_in"], Metric::Count(..=7)),
         "{report:?}"
@@ -224,15 +235,15 @@ async fn a_run_beyond_the_memory_limit_is_sorted_range_by_range() {
     let listed = manifests(&table).await;
     let supervisor = FakeSupervisor::default();
     for run_weight in [1, 2000, 10_000] {
-        let mut plan = plan_manifests(&base.metadata, &listed, &settings(TARGET_BYTES));
+        let mut plan = plan_manifests(&base.metadata, &listed, &settings(SMALL_BYTES));
         let shelf = plan.pop().unwrap();
-        let mut writer = shelf::ShelfWriter::new(&base, &supervisor, TARGET_BYTES);
+        let mut writer = shelf::ShelfWriter::new(&base, &supervisor, SMALL_BYTES);
         writer.run_weight = run_weight;
         let mut written = Vec::new();
         let mut workshop = crate::commit::Workshop::new(&base, &mut written);
         let finished = writer.write(shelf, &mut workshop).await.unwrap();
         assert_eq!(finished.entries, 240);
-        let again = plan_manifests(&base.metadata, &finished.created, &settings(TARGET_BYTES));
+        let again = plan_manifests(&base.metadata, &finished.created, &settings(SMALL_BYTES));
         assert!(again.is_empty(), "{again:?}");
     }
 }
@@ -390,7 +401,7 @@ async fn a_table_created_anew_is_not_touched() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     /// Whatever was written and rewritten before, entries stay as they are and a second run does nothing.
     #[test]
@@ -416,11 +427,11 @@ proptest! {
                 }
                 let before = (entries(&table).await, table.read_now().await);
                 let listed = manifests(&table).await.len();
-                let report = run(&table, settings(target_bytes), &FakeSupervisor::default()).await.unwrap();
+                let report = rewrite_to(&table, target_bytes).await;
                 assert_eq!((entries(&table).await, table.read_now().await), before);
                 let left = manifests(&table).await.len();
                 assert!(left <= listed, "{listed} manifests became {left}: {}", report.message);
-                let again = run(&table, settings(target_bytes), &FakeSupervisor::default()).await.unwrap();
+                let again = rewrite_to(&table, target_bytes).await;
                 assert!(again.message.starts_with("Nothing to do"), "{} then {}", report.message, again.message);
             }
         });
