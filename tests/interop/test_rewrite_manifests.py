@@ -32,7 +32,13 @@ def manifests(table: Table) -> list:
 def files_told(table: Table) -> list:
     """What planning sees of each file, statistics included."""
     columns = [c for c in table.sql("select * from {t}.files limit 0").columns if c != "readable_metrics"]
-    return sorted(map(str, table.metadata_table("files", ", ".join(columns))))
+    told = (row.asDict() for row in table.metadata_table("files", ", ".join(columns)))
+    return sorted(str({name: _ordered(value) for name, value in file.items()}) for file in told)
+
+
+def _ordered(value):
+    """Statistics by column have no order of their own."""
+    return sorted(value.items()) if isinstance(value, dict) else value
 
 
 def by_spark(table: Table, specs: list[int]) -> tuple[int, set]:
