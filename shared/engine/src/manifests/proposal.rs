@@ -89,7 +89,7 @@ impl<S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Proposal for ManifestsPr
             return Ok(Proposed::Nothing(outcome));
         }
         let mut workshop = Workshop::new(base, written);
-        let listed = rearranged(manifests, &work.shelves, workshop.snapshot_id);
+        let listed = rearranged(&manifests, &work.shelves, workshop.snapshot_id);
         let list = workshop.list(listed, head).await?;
         let snapshot = self.snapshot(base, head, workshop.snapshot_id, list, &outcome);
         Ok(Proposed::Change {
@@ -161,11 +161,7 @@ fn outcome(shelves: &[FinishedShelf], listed: usize) -> Rearranged {
 }
 
 /// The new manifest list: of each content the new manifests first, as Java lists them, then those that stay.
-fn rearranged(
-    manifests: Vec<ManifestFile>,
-    shelves: &[FinishedShelf],
-    snapshot_id: i64,
-) -> Vec<ManifestFile> {
+fn rearranged(manifests: &[ManifestFile], shelves: &[FinishedShelf], snapshot_id: i64) -> Vec<ManifestFile> {
     let gone: HashSet<_> = shelves.iter().flat_map(|shelf| &shelf.replaced).collect();
     let created = shelves.iter().flat_map(|shelf| &shelf.created);
     let created = created.map(|manifest| ManifestFile {
