@@ -73,6 +73,19 @@ pub(crate) enum EngineError {
         /// Rows in the manifests-to-be of the files written.
         rows_out: u64,
     },
+    /// A rewrite of manifests would lose or invent files: a bug.
+    #[error(
+        "table {table}: {read} live entries were read from manifests, but {written} were written; nothing \
+         was committed"
+    )]
+    EntryCount {
+        /// The table.
+        table: String,
+        /// Live entries of the manifests read.
+        read: u64,
+        /// Entries of the manifests written.
+        written: u64,
+    },
     /// A whole slice of the job went by without one commit.
     #[error(
         "table {0}: no file group was finished in the time given; lower \

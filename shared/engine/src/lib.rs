@@ -1,4 +1,4 @@
-//! The maintenance engine: rewrite_data_files and expire_snapshots on Iceberg tables, natively.
+//! The maintenance engine: rewrite_data_files, expire_snapshots and rewrite_manifests on Iceberg tables, natively.
 
 mod arrange;
 mod commit;
@@ -9,6 +9,7 @@ mod expire;
 #[cfg(test)]
 mod fake;
 mod file_error;
+mod manifests;
 pub mod points;
 mod read;
 mod report;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{
-    Action, ActionResult, Compaction, Expiry, JobOptions, OptionError, Properties, TableId,
+    Action, ActionResult, Compaction, Expiry, JobOptions, ManifestRewrite, OptionError, Properties, TableId,
 };
-use snowpack_plan::{ACTION_SUMMARY_KEY, check_metadata, check_settings};
+use snowpack_plan::{ACTION_SUMMARY_KEY, check_manifest_settings, check_metadata, check_settings};
 use snowpack_service::ports::{ActionStop, Clock, Engine, Provenance, Supervisor};
 
 use crate::commit::Committer;
 use crate::error::EngineError;
 use crate::expire::{ExpireProposal, expire_snapshots};
+use crate::manifests::{ManifestsProposal, rewrite_manifests};
 use crate::report::Report;
 use crate::rewrite::Rewrite;
 
@@ -63,7 +64,20 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
         if actions.contains(&Action::ExpireSnapshots) {
             Expiry::resolve(options, self.properties(&table), self.clock.now())?;
         }
+        if actions.contains(&Action::RewriteManifests) {
+            self.manifest_rewrite(&table, options)?;
+        }
         Ok(())
+    }
+
+    fn manifest_rewrite(
+        &self,
+        table: &LoadedTable,
+        options: &JobOptions,
+    ) -> Result<ManifestRewrite, EngineError> {
+        let settings = ManifestRewrite::resolve(options, self.properties(table))?;
+        check_manifest_settings(table, &settings)?;
+        Ok(settings)
     }
 
     async fn act<S: Supervisor>(&self, task: Task<'_, S>) -> Result<Report, EngineError> {
@@ -93,6 +107,17 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                     now,
                 };
                 expire_snapshots(&committer, &proposal).await
+            }
+            Action::RewriteManifests => {
+                let proposal = ManifestsProposal {
+                    uuid: table.metadata.uuid(),
+                    settings: self.manifest_rewrite(&table, task.options)?,
+                    summary: summary(task.action, task.provenance),
+                    supervisor: task.supervisor.as_ref(),
+                    now: || self.clock.now(),
+                    work: Default::default(),
+                };
+                rewrite_manifests(&committer, proposal, &table.io).await
             }
             action => Err(EngineError::NotBuilt(action)),
         }
@@ -150,7 +175,10 @@ impl<C: Catalog, K: Clock> Engine for MaintenanceEngine<C, K> {
 
 /// Whether this version of the engine does the action.
 fn is_built(action: Action) -> bool {
-    matches!(action, Action::RewriteDataFiles | Action::ExpireSnapshots)
+    matches!(
+        action,
+        Action::RewriteDataFiles | Action::ExpireSnapshots | Action::RewriteManifests
+    )
 }
 
 /// What the snapshot summary of a commit says about who made it.

@@ -14,4 +14,4 @@ mod write;
 
 pub use error::{ManifestError, MetadataKind};
 pub use read::{decode_manifest, decode_manifest_list, read_manifest, read_manifest_list};
-pub use write::ManifestSink;
+pub use write::{EncodedManifest, ManifestSink};

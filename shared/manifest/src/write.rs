@@ -87,21 +87,51 @@ impl ManifestSink {
         )
     }
 
+    /// Encodes the manifest without writing it, for callers that decide by its size.
+    ///
+    /// # Errors
+    /// What encoding said.
+    pub async fn encode(self) -> Result<EncodedManifest> {
+        let listed = self.writer.write_manifest_file().await?;
+        let draft = self.drafts.new_input(DRAFT)?.read().await?;
+        let bytes =
+            finished(&draft, &self.spec).map_err(|reason| Error::new(ErrorKind::Unexpected, reason))?;
+        Ok(EncodedManifest { bytes, listed })
+    }
+
     /// Writes the manifest and says how a manifest list lists it.
     ///
     /// # Errors
     /// What encoding or the storage said.
     pub async fn finish(self, io: &FileIO, path: &str) -> Result<ManifestFile> {
-        let listed = self.writer.write_manifest_file().await?;
-        let draft = self.drafts.new_input(DRAFT)?.read().await?;
-        let bytes =
-            finished(&draft, &self.spec).map_err(|reason| Error::new(ErrorKind::Unexpected, reason))?;
-        let manifest_length = bytes.len() as i64;
-        io.new_output(path)?.write(Bytes::from(bytes)).await?;
+        self.encode().await?.write(io, path).await
+    }
+}
+
+/// A manifest that is complete and not in storage yet.
+#[derive(Debug)]
+pub struct EncodedManifest {
+    bytes: Vec<u8>,
+    listed: ManifestFile,
+}
+
+impl EncodedManifest {
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Writes it and says how a manifest list lists it.
+    ///
+    /// # Errors
+    /// What the storage said.
+    pub async fn write(self, io: &FileIO, path: &str) -> Result<ManifestFile> {
+        let manifest_length = self.bytes.len() as i64;
+        io.new_output(path)?.write(Bytes::from(self.bytes)).await?;
         Ok(ManifestFile {
             manifest_path: path.to_owned(),
             manifest_length,
-            ..listed
+            ..self.listed
         })
     }
 }

@@ -8,6 +8,7 @@ mod expire;
 #[cfg(test)]
 mod fixture;
 mod live;
+mod manifests;
 mod partition;
 mod preview;
 mod rewrite;
@@ -23,6 +24,11 @@ pub use deletes::DeleteIndex;
 pub use error::PlanError;
 pub use expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
 pub use live::plan_rewrite;
+pub use manifests::{
+    ManifestRun, ManifestShelf, PartitionKey, check_manifest_settings, partition_schema, plan_manifests,
+    small_bytes,
+};
+pub use partition::promoted_partition;
 pub use rewrite::{ACTION_SUMMARY_KEY, TARGET_SUMMARY_KEY, plan};
 pub use state::{NO_SNAPSHOT, TableState, read_manifest_list};
 pub use supported::{check_files, check_metadata, check_settings};

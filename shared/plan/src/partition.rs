@@ -25,19 +25,24 @@ impl PartitionTypes {
         let Some(target) = self.0.get(&spec_id) else {
             return Cow::Borrowed(partition);
         };
-        let is_current = partition
-            .iter()
-            .zip(target.fields())
-            .all(|(value, field)| promoted(value, &field.field_type).is_none());
-        if is_current {
-            return Cow::Borrowed(partition);
-        }
-        let values = partition
-            .iter()
-            .zip(target.fields())
-            .map(|(value, field)| promoted(value, &field.field_type).or_else(|| value.cloned()));
-        Cow::Owned(values.collect())
+        promoted_partition(partition, target)
     }
+}
+
+/// The tuple with every value of the type its field has in `target`.
+pub fn promoted_partition<'a>(partition: &'a Struct, target: &StructType) -> Cow<'a, Struct> {
+    let is_current = partition
+        .iter()
+        .zip(target.fields())
+        .all(|(value, field)| promoted(value, &field.field_type).is_none());
+    if is_current {
+        return Cow::Borrowed(partition);
+    }
+    let values = partition
+        .iter()
+        .zip(target.fields())
+        .map(|(value, field)| promoted(value, &field.field_type).or_else(|| value.cloned()));
+    Cow::Owned(values.collect())
 }
 
 /// The value as `target`, if it has to change for that (spec, Schema Evolution: int to long, float to double).

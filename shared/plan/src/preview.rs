@@ -4,22 +4,19 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use iceberg::spec::{DataContentType, ManifestContentType, ManifestFile, TableMetadata};
+use iceberg::spec::DataContentType;
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
-    Action, Compaction, Expiry, JobOptions, Preview, PreviewSource, Properties, Timestamp,
+    Action, Compaction, Expiry, JobOptions, ManifestRewrite, Preview, PreviewSource, Properties, Timestamp,
 };
 
 use crate::error::PlanError;
 use crate::expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
+use crate::manifests::{check_manifest_settings, plan_manifests};
 use crate::rewrite::plan;
 use crate::state::TableState;
 use crate::supported::{check_files, check_metadata, check_settings};
 use crate::types::RewritePlan;
-
-/// `commit.manifest.target-size-bytes` and its default, 8 MiB.
-const MANIFEST_TARGET_PROPERTY: &str = "commit.manifest.target-size-bytes";
-const DEFAULT_MANIFEST_TARGET_BYTES: u64 = 8 * 1024 * 1024;
 
 type Numbers = BTreeMap<String, Option<u64>>;
 
@@ -58,12 +55,7 @@ impl PreviewRequest<'_> {
             Action::RewriteDataFiles => self.rewrite(),
             Action::ExpireSnapshots => self.expiry(),
             Action::RewritePositionDeleteFiles => self.state.clone().map(position_delete_numbers),
-            Action::RewriteManifests => {
-                let target = manifest_target_bytes(&self.table.metadata);
-                self.state
-                    .clone()
-                    .map(|state| manifest_numbers(&state.manifests, target))
-            }
+            Action::RewriteManifests => self.manifests(),
             Action::RemoveOrphanFiles => Ok(numbers([("orphan_files", None)])),
         };
         match numbers {
@@ -104,12 +96,21 @@ impl PreviewRequest<'_> {
             .map_err(|error: ExpiryError| error.to_string())
     }
 
+    fn manifests(&self) -> Result<Numbers, String> {
+        let settings =
+            ManifestRewrite::resolve(self.options, self.properties()).map_err(|error| error.to_string())?;
+        let refused = |error: PlanError| error.to_string();
+        check_metadata(self.table).map_err(refused)?;
+        check_manifest_settings(self.table, &settings).map_err(refused)?;
+        Ok(manifest_numbers(self.table, self.state.clone()?, &settings))
+    }
+
     fn note(&self, action: Action) -> Option<String> {
         let note = match action {
-            Action::RewriteDataFiles => return None,
+            Action::RewriteDataFiles | Action::RewriteManifests => return None,
             Action::ExpireSnapshots if gc_enabled(&self.table.metadata) => return None,
             Action::ExpireSnapshots => "gc.enabled is false: snapshots expire, but no file is deleted",
-            Action::RewritePositionDeleteFiles | Action::RewriteManifests => {
+            Action::RewritePositionDeleteFiles => {
                 "this action is not built yet: these are the files it would look at, and a run is refused"
             }
             Action::RemoveOrphanFiles => {
@@ -182,36 +183,18 @@ fn position_delete_numbers(state: &TableState) -> Numbers {
     ])
 }
 
-/// Manifests that merging to the target size would replace, by partition spec and kind.
-fn manifest_numbers(manifests: &[ManifestFile], target_bytes: u64) -> Numbers {
-    let mut kinds: BTreeMap<(i32, bool), (u64, u64)> = BTreeMap::new();
-    for manifest in manifests {
-        let key = (
-            manifest.partition_spec_id,
-            manifest.content == ManifestContentType::Deletes,
-        );
-        let (count, bytes) = kinds.entry(key).or_default();
-        *count += 1;
-        *bytes += u64::try_from(manifest.manifest_length).unwrap_or(0);
-    }
-    let merged = kinds
-        .values()
-        .map(|(count, bytes)| (*count, bytes.div_ceil(target_bytes).max(1)));
-    let worthwhile = merged.filter(|(before, after)| after < before);
-    let (before, after) = worthwhile.fold((0, 0), |sum, kind| (sum.0 + kind.0, sum.1 + kind.1));
+/// Manifests that a rewrite would replace, and about how many it would leave in their place.
+fn manifest_numbers(table: &LoadedTable, state: &TableState, settings: &ManifestRewrite) -> Numbers {
+    let plan = plan_manifests(&table.metadata, &state.manifests, settings);
+    let replaced = plan.iter().map(|shelf| shelf.replaced().count() as u64).sum();
     numbers([
-        ("manifests", Some(manifests.len() as u64)),
-        ("manifests_in", Some(before)),
-        ("manifests_out", Some(after)),
+        ("manifests", Some(state.manifests.len() as u64)),
+        ("manifests_in", Some(replaced)),
+        (
+            "manifests_out",
+            Some(plan.iter().map(|shelf| shelf.expected).sum()),
+        ),
     ])
-}
-
-fn manifest_target_bytes(metadata: &TableMetadata) -> u64 {
-    let given = metadata.properties().get(MANIFEST_TARGET_PROPERTY);
-    given
-        .and_then(|value| value.parse().ok())
-        .filter(|bytes| *bytes > 0)
-        .unwrap_or(DEFAULT_MANIFEST_TARGET_BYTES)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Properties<'_> {
         found.map(|text| Self::parse(&property, text)).transpose()
     }
 
-    fn iceberg<T: FromStr>(&self, name: &str) -> Result<Option<T>, OptionError> {
+    pub(super) fn iceberg<T: FromStr>(&self, name: &str) -> Result<Option<T>, OptionError> {
         self.table
             .get(name)
             .map(|text| Self::parse(name, text))

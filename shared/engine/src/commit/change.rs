@@ -8,7 +8,7 @@ use snowpack_domain::Timestamp;
 use super::workshop::WrittenList;
 
 /// The child of `base`'s newest snapshot that has the manifest list `list`.
-pub(super) fn snapshot(
+pub(crate) fn snapshot(
     base: &LoadedTable,
     id: i64,
     list: WrittenList,
@@ -33,7 +33,7 @@ pub(super) fn snapshot(
 }
 
 /// Adds `snapshot` if `main` still is at `head`, and moves `main`, which keeps its retention settings.
-pub(super) fn change(base: &LoadedTable, head: &Snapshot, snapshot: Snapshot) -> TableChange {
+pub(crate) fn change(base: &LoadedTable, head: &Snapshot, snapshot: Snapshot) -> TableChange {
     let retention = base.refs().get(MAIN_BRANCH).map(|main| main.retention.clone());
     let reference = SnapshotReference {
         snapshot_id: snapshot.snapshot_id(),

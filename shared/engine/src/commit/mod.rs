@@ -4,7 +4,7 @@
 //! answer that leaves open whether the commit was applied is settled by reading the table back, never by
 //! trying again; files of an attempt that certainly was not applied are removed, all others stay.
 
-mod change;
+pub(crate) mod change;
 mod conflicts;
 mod dangling;
 mod manifests;
@@ -29,6 +29,8 @@ pub(crate) use conflicts::Conflict;
 pub(crate) use manifests::ManifestCache;
 pub(crate) use replace::{Replace, Replacement, RewriteBase};
 use retry::{Retries, RetryPolicy};
+pub(crate) use summary::{ManifestCounts, SummaryBuilder};
+pub(crate) use workshop::Workshop;
 
 use crate::delete::discard_uncommitted;
 use crate::error::EngineError;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestFile, ManifestListWriter, ManifestStatus,
-    PartitionSpec, SchemaRef, Snapshot, TableMetadata,
+    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestEntry, ManifestFile, ManifestListWriter,
+    ManifestStatus, PartitionSpec, SchemaRef, Snapshot, TableMetadata,
 };
 use snowpack_catalog::LoadedTable;
-use snowpack_manifest::ManifestSink;
+use snowpack_manifest::{EncodedManifest, ManifestSink};
 use uuid::Uuid;
 
 use crate::file_error::FileError;
@@ -133,6 +133,32 @@ impl<'a> Workshop<'a> {
         merged.finish(self.io).await
     }
 
+    /// Encodes a manifest of files that earlier snapshots added, with all their numbers.
+    pub(crate) async fn encode_kept(
+        &self,
+        content: ManifestContentType,
+        schema: &SchemaRef,
+        spec: &PartitionSpec,
+        entries: impl Iterator<Item = &ManifestEntry>,
+    ) -> Result<EncodedManifest, FileError> {
+        let version = self.metadata.format_version();
+        let failed = |source| FileError::write(&self.folder, source);
+        let (schema, spec) = (Arc::clone(schema), spec.clone());
+        let mut sink = ManifestSink::new(version, content, self.snapshot_id, schema, spec).map_err(failed)?;
+        for entry in entries {
+            sink.keep(entry)
+                .map_err(|source| FileError::write(entry.file_path(), source))?;
+        }
+        sink.encode().await.map_err(failed)
+    }
+
+    /// Writes an encoded manifest.
+    pub(crate) async fn write(&mut self, manifest: EncodedManifest) -> Result<ManifestFile, FileError> {
+        let path = self.next_path();
+        let written = manifest.write(self.io, &path).await;
+        written.map_err(|source| FileError::write(&path, source))
+    }
+
     /// Writes the manifest list. In version 3 data manifests without a first row id get one, from the table's
     /// next row id on.
     pub(crate) async fn list(
@@ -179,14 +205,19 @@ impl<'a> Workshop<'a> {
         schema: SchemaRef,
         spec: PartitionSpec,
     ) -> Result<NamedSink, FileError> {
-        let path = format!("{}/{}-m{}.avro", self.folder, self.attempt, self.manifests);
-        self.manifests += 1;
-        self.written.push(path.clone());
+        let path = self.next_path();
         let version = self.metadata.format_version();
         match ManifestSink::new(version, content, self.snapshot_id, schema, spec) {
             Ok(sink) => Ok(NamedSink { path, sink }),
             Err(source) => Err(FileError::write(&path, source)),
         }
+    }
+
+    fn next_path(&mut self) -> String {
+        let path = format!("{}/{}-m{}.avro", self.folder, self.attempt, self.manifests);
+        self.manifests += 1;
+        self.written.push(path.clone());
+        path
     }
 }
 

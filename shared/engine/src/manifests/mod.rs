@@ -1,0 +1,61 @@
+//! rewrite_manifests: few manifests of good size, their entries sorted by partition. Data is not touched.
+//!
+//! Follows Java's `RewriteManifestsSparkAction` and `BaseRewriteManifests`, with these differences: every spec
+//! in one commit unless one is asked for; manifests in shape stay; a commit by someone else costs only the
+//! work on manifests that it replaced.
+
+mod entries;
+mod packer;
+mod proposal;
+mod shelf;
+
+use iceberg::io::FileIO;
+use snowpack_catalog::Catalog;
+use snowpack_service::ports::Supervisor;
+
+use crate::commit::Committer;
+use crate::delete::discard_uncommitted;
+use crate::error::EngineError;
+use crate::report::{Report, counted};
+pub(crate) use proposal::{ManifestsProposal, Rearranged};
+
+/// Runs the action. Files of the table are written through `io`.
+///
+/// # Errors
+/// Those of the commit, and of reading and writing manifests; nothing is left behind then, unless it is not
+/// known whether the commit was applied.
+pub(crate) async fn rewrite_manifests<C: Catalog, S: Supervisor, N>(
+    committer: &Committer<'_, C, S>,
+    proposal: ManifestsProposal<'_, S, N>,
+    io: &FileIO,
+) -> Result<Report, EngineError>
+where
+    N: Fn() -> snowpack_domain::Timestamp + Send + Sync,
+{
+    let committed = committer.commit(&proposal).await;
+    let mut unused = proposal.into_written();
+    match &committed {
+        Ok(committed) => unused.retain(|path| !committed.outcome.created.contains(path)),
+        Err(EngineError::Unknown { .. }) => unused.clear(),
+        Err(_) => {}
+    }
+    discard_uncommitted(io, &unused).await;
+    Ok(report(&committed?.outcome))
+}
+
+fn report(done: &Rearranged) -> Report {
+    let (before, after) = (done.replaced, done.created.len() as u64);
+    let message = match before {
+        0 => format!("Nothing to do: {} in shape", counted(done.kept, "manifest")),
+        _ => format!("Rewrote {before} manifests into {after}"),
+    };
+    let counts = [
+        ("manifests_in", before),
+        ("manifests_out", after),
+        ("entries", done.entries),
+    ];
+    Report::new(message, counts)
+}
+
+#[cfg(test)]
+mod tests;
