@@ -4,13 +4,15 @@
 //! deployment's settings of the same name, then Iceberg's table properties, then the default. Names and
 //! meanings are Spark's (`RewriteDataFiles`, `SizeBasedFileRewritePlanner`, `ExpireSnapshots` of Iceberg 1.10).
 
+mod position_deletes;
 mod resolve;
 mod spec;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use resolve::{Compaction, Expiry, Properties, RewriteJobOrder, Strategy};
+pub use position_deletes::{DeleteGranularity, PositionDeleteCompaction};
+pub use resolve::{Compaction, Expiry, FileSizes, Properties, RewriteJobOrder, Strategy};
 pub use spec::{OptionKind, OptionSpec, option_specs};
 
 use crate::{Action, Timestamp};

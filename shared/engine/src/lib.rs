@@ -1,4 +1,5 @@
-//! The maintenance engine: rewrite_data_files and expire_snapshots on Iceberg tables, natively.
+//! The maintenance engine: rewrite_data_files, rewrite_position_delete_files and expire_snapshots on Iceberg
+//! tables, natively.
 
 mod commit;
 mod delete;
@@ -9,6 +10,7 @@ mod expire;
 mod fake;
 mod file_error;
 pub mod points;
+mod position_deletes;
 mod read;
 mod report;
 mod rewrite;

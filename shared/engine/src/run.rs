@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{
-    Action, ActionResult, Compaction, Expiry, JobOptions, OptionError, Properties, TableId,
+    Action, ActionResult, Compaction, Expiry, JobOptions, OptionError, PositionDeleteCompaction, Properties,
+    TableId,
 };
-use snowpack_plan::{ACTION_SUMMARY_KEY, check_metadata, check_settings};
+use snowpack_plan::{ACTION_SUMMARY_KEY, check_metadata, check_position_delete_settings, check_settings};
 use snowpack_service::ports::{ActionStop, Clock, Engine, Provenance, Supervisor};
 
 use crate::commit::Committer;
 use crate::error::EngineError;
 use crate::expire::{ExpireProposal, expire_snapshots};
+use crate::position_deletes::PositionDeleteRewrite;
 use crate::report::Report;
 use crate::rewrite::Rewrite;
 
@@ -60,6 +62,10 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
         if actions.contains(&Action::RewriteDataFiles) {
             check_settings(&table, &self.compaction(&table, options)?)?;
         }
+        if actions.contains(&Action::RewritePositionDeleteFiles) {
+            let settings = PositionDeleteCompaction::resolve(options, self.properties(&table))?;
+            check_position_delete_settings(&table, &settings)?;
+        }
         if actions.contains(&Action::ExpireSnapshots) {
             Expiry::resolve(options, self.properties(&table), self.clock.now())?;
         }
@@ -80,6 +86,16 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                     committer: &committer,
                     supervisor: &task.supervisor,
                     settings: self.compaction(&table, task.options)?,
+                    summary: summary(task.action, task.provenance),
+                    now: || self.clock.now(),
+                };
+                rewrite.run(&table).await
+            }
+            Action::RewritePositionDeleteFiles => {
+                let rewrite = PositionDeleteRewrite {
+                    committer: &committer,
+                    supervisor: &task.supervisor,
+                    settings: PositionDeleteCompaction::resolve(task.options, self.properties(&table))?,
                     summary: summary(task.action, task.provenance),
                     now: || self.clock.now(),
                 };
@@ -150,7 +166,10 @@ impl<C: Catalog, K: Clock> Engine for MaintenanceEngine<C, K> {
 
 /// Whether this version of the engine does the action.
 fn is_built(action: Action) -> bool {
-    matches!(action, Action::RewriteDataFiles | Action::ExpireSnapshots)
+    matches!(
+        action,
+        Action::RewriteDataFiles | Action::RewritePositionDeleteFiles | Action::ExpireSnapshots
+    )
 }
 
 /// What the snapshot summary of a commit says about who made it.

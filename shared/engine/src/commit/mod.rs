@@ -27,8 +27,9 @@ use snowpack_service::ports::Supervisor;
 
 pub(crate) use conflicts::Conflict;
 pub(crate) use manifests::ManifestCache;
-pub(crate) use replace::{Replace, Replacement, RewriteBase};
+pub(crate) use replace::{Replace, Replacement, RewriteBase, Rewritten};
 use retry::{Retries, RetryPolicy};
+pub(crate) use workshop::binding_schema;
 
 use crate::delete::discard_uncommitted;
 use crate::error::EngineError;

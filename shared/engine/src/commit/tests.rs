@@ -25,8 +25,10 @@ pub(super) fn planned(table: &FakeTable, spec: i32, keep_sequence_number: bool) 
         uuid: now.metadata.uuid(),
         snapshot_id: head.snapshot_id(),
         sequence_number: head.sequence_number(),
-        keep_sequence_number,
-        output_spec: Arc::clone(now.metadata.partition_spec_by_id(spec).unwrap()),
+        files: Rewritten::Data {
+            output_spec: Arc::clone(now.metadata.partition_spec_by_id(spec).unwrap()),
+            keep_sequence_number,
+        },
         remove_dangling: false,
         summary: BTreeMap::from([("engine-name".to_owned(), "snowpack".to_owned())]),
         cache: ManifestCache::default(),
@@ -55,6 +57,7 @@ pub(super) async fn rewrite(table: &FakeTable, group: usize, spec: i32, part: i3
         replaced,
         added,
         rows_deleted,
+        dangling: 0,
     }
 }
 
