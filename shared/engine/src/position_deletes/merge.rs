@@ -59,15 +59,19 @@ impl Merge {
         mut budget: Budget,
     ) -> Result<Self, MergeStop> {
         let rows = batch_rows(group.files.len());
-        let open = |(index, file)| async move {
-            if unsorted.contains(&index) {
-                return Ok(None);
+        let files = group.files.iter().cloned().enumerate();
+        let opens = files.map(|(index, file)| {
+            let (is_unsorted, targets) = (unsorted.contains(&index), Arc::clone(&group.targets));
+            async move {
+                if is_unsorted {
+                    return Ok(None);
+                }
+                let mut cursor = Cursor::open(io, &file, targets, rows).await?;
+                let more = cursor.advance().await?;
+                Ok::<_, MergeStop>(Some((cursor, more)))
             }
-            let mut cursor = Cursor::open(io, file, Arc::clone(&group.targets), rows).await?;
-            let more = cursor.advance().await?;
-            Ok::<_, MergeStop>(Some((cursor, more)))
-        };
-        let opened = futures::stream::iter(group.files.iter().map(AsRef::as_ref).enumerate()).map(open);
+        });
+        let opened = futures::stream::iter(opens);
         let opened: Vec<_> = opened.buffered(CONCURRENT_OPENS).try_collect().await?;
         let mut merge = Self {
             cursors: Vec::with_capacity(opened.len()),
@@ -134,15 +138,16 @@ pub(super) async fn unsorted_files<S: Supervisor>(
     supervisor: &S,
 ) -> Result<HashSet<usize>, EngineError> {
     let rows = batch_rows(group.files.len());
-    let check = |(index, file): (usize, &Arc<snowpack_plan::LiveFile>)| {
-        let file = Arc::clone(file);
-        async move {
+    let checks = group
+        .files
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(index, file)| async move {
             let sorted = is_sorted(DeleteReader::open(io, &file.file, rows).await?).await?;
             Ok::<_, FileError>((!sorted).then_some(index))
-        }
-    };
-    let checks = futures::stream::iter(group.files.iter().enumerate()).map(check);
-    let checks = checks.buffer_unordered(CONCURRENT_OPENS);
+        });
+    let checks = futures::stream::iter(checks).buffer_unordered(CONCURRENT_OPENS);
     let unsorted: Vec<_> = watched(supervisor, checks.try_collect()).await??;
     Ok(unsorted.into_iter().flatten().collect())
 }
