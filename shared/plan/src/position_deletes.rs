@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use iceberg::spec::{DataContentType, Struct, TableMetadata};
 use snowpack_catalog::normalize_location;
-use snowpack_domain::{Action, DeleteGranularity, PositionDeleteCompaction};
+use snowpack_domain::{Action, DeleteGranularity, FileSizes, PositionDeleteCompaction};
 
 use crate::deletes::referenced_data_file;
 use crate::partition::PartitionTypes;
@@ -23,6 +23,8 @@ use crate::types::{LiveFile, SkipReason};
 /// Most bytes in one group, unless a larger target file size is asked for. The merge of a group holds the
 /// row group it is at of every file, compressed: for small files that is the whole file.
 const MERGED_BYTES: u64 = 128 * 1024 * 1024;
+/// `SizeBasedFileRewritePlanner.SPLIT_OVERHEAD`.
+const SPLIT_OVERHEAD_BYTES: u64 = 5 * 1024;
 
 /// The live data files of one partition: what position deletes of that partition can apply to.
 #[derive(Clone, Debug, Default)]
@@ -301,9 +303,18 @@ impl<'a> Planner<'a> {
         let sizes = self.settings.sizes;
         bytes
             .into_values()
-            .map(|bytes| (expected_output_files(bytes, sizes), bytes))
+            .map(|bytes| (output_files(bytes, sizes), bytes))
             .collect()
     }
+}
+
+/// Files that `bytes` of delete files become: as many as Spark reads them in splits
+/// (`SizeBasedFileRewritePlanner.inputSplitSize`), which for small sizes are fewer than it expects.
+fn output_files(bytes: u64, sizes: FileSizes) -> usize {
+    let expected = expected_output_files(bytes, sizes) as u64;
+    let split = (bytes / expected).saturating_add(SPLIT_OVERHEAD_BYTES);
+    let split = split.min(write_max_file_bytes(sizes)).max(sizes.target_bytes);
+    usize::try_from(bytes.div_ceil(split).max(1)).unwrap_or(usize::MAX)
 }
 
 /// Whether a delete file names one data file that is live in another partition. Java applies such a file by

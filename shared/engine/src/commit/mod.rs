@@ -294,4 +294,4 @@ fn holds(requirement: &TableRequirement, table: &LoadedTable) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
