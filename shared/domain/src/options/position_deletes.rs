@@ -162,7 +162,13 @@ mod tests {
         );
         assert_eq!(settings.granularity, DeleteGranularity::Partition);
         let target = ("target-file-size-bytes", OptionValue::Int(10));
-        assert_eq!(resolve(&table, &[target.clone()]).unwrap().sizes.target_bytes, 10);
+        assert_eq!(
+            resolve(&table, std::slice::from_ref(&target))
+                .unwrap()
+                .sizes
+                .target_bytes,
+            10
+        );
         let refused = |table: &[(&str, &str)], options: &[(&str, OptionValue)]| {
             resolve(table, options).unwrap_err().option
         };

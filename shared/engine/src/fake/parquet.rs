@@ -23,7 +23,7 @@ pub(super) fn file_of(part: i32, ids: Range<i64>) -> Bytes {
         field("id", DataType::Int64, "1"),
         field("part", DataType::Int32, "2"),
     ];
-    encoded(fields, columns)
+    encoded(&fields, &columns)
 }
 
 /// A position-delete file of one data file.
@@ -34,7 +34,7 @@ pub(super) fn deletes_of(path: &str, positions: &[usize]) -> Bytes {
         field("file_path", DataType::Utf8, "2147483546"),
         field("pos", DataType::Int64, "2147483545"),
     ];
-    encoded(fields, [Arc::new(paths), Arc::new(positions)])
+    encoded(&fields, &[Arc::new(paths), Arc::new(positions)])
 }
 
 /// The deletes in a position-delete file.
@@ -58,7 +58,7 @@ fn field(name: &str, kind: DataType, id: &str) -> Field {
     Field::new(name, kind, false).with_metadata(metadata)
 }
 
-fn encoded(fields: [Field; 2], columns: [ArrayRef; 2]) -> Bytes {
+fn encoded(fields: &[Field; 2], columns: &[ArrayRef; 2]) -> Bytes {
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.to_vec()).unwrap();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();

@@ -32,13 +32,36 @@ impl From<FileError> for MergeStop {
 /// Where positions come from.
 enum Source {
     /// The file itself, as sorted as the specification wants it.
-    Stream {
-        reader: DeleteReader,
-        batch: Option<Batch>,
-        row: usize,
-    },
+    Stream(Box<Stream>),
     /// Memory, where they were sorted.
     Sorted(Box<dyn Iterator<Item = (Arc<str>, i64)> + Send>),
+}
+
+/// A file read row by row.
+struct Stream {
+    reader: DeleteReader,
+    batch: Option<Batch>,
+    row: usize,
+}
+
+impl Stream {
+    async fn next(&mut self) -> Result<Option<(&str, i64)>, FileError> {
+        while self
+            .batch
+            .as_ref()
+            .is_none_or(|(paths, _)| self.row == paths.len())
+        {
+            self.batch = self.reader.next().await?;
+            self.row = 0;
+            if self.batch.is_none() {
+                return Ok(None);
+            }
+        }
+        let row = self.row;
+        self.row += 1;
+        let batch = self.batch.as_ref();
+        Ok(batch.map(|(paths, positions)| (paths.value(row), positions.value(row))))
+    }
 }
 
 /// A delete file being merged.
@@ -67,11 +90,12 @@ impl Cursor {
         targets: Arc<LiveTargets>,
         batch_rows: usize,
     ) -> Result<Self, FileError> {
-        let source = Source::Stream {
+        let stream = Stream {
             reader: DeleteReader::open(io, &file.file, batch_rows).await?,
             batch: None,
             row: 0,
         };
+        let source = Source::Stream(Box::new(stream));
         Ok(Self::new(source, targets, file.sequence_number))
     }
 
@@ -162,27 +186,16 @@ impl Cursor {
                 self.position = position;
                 Ok(true)
             }
-            Source::Stream { reader, batch, row } => {
-                while batch.as_ref().is_none_or(|(paths, _)| *row == paths.len()) {
-                    *batch = reader.next().await?;
-                    *row = 0;
-                    if batch.is_none() {
-                        return Ok(false);
-                    }
-                }
-                let Some((paths, positions)) = batch else {
+            Source::Stream(stream) => {
+                let Some((path, position)) = stream.next().await? else {
                     return Ok(false);
                 };
-                let (path, position) = (paths.value(*row), positions.value(*row));
-                *row += 1;
+                if (path, position) < (self.path.as_ref(), self.position) {
+                    return Err(MergeStop::Unsorted);
+                }
                 if *path != *self.path {
-                    if *path < *self.path {
-                        return Err(MergeStop::Unsorted);
-                    }
                     self.applies = self.targets.reaches(path, self.sequence_number);
                     self.path = Arc::from(path);
-                } else if position < self.position {
-                    return Err(MergeStop::Unsorted);
                 }
                 self.position = position;
                 Ok(true)
