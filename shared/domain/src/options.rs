@@ -5,6 +5,7 @@
 //! meanings are Spark's (`RewriteDataFiles`, `SizeBasedFileRewritePlanner`, `ExpireSnapshots` of Iceberg 1.10).
 
 mod manifests;
+mod position_deletes;
 mod resolve;
 mod spec;
 
@@ -12,7 +13,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use manifests::ManifestRewrite;
-pub use resolve::{Compaction, Expiry, Properties, RewriteJobOrder, Strategy};
+pub use position_deletes::{DeleteGranularity, PositionDeleteCompaction};
+pub use resolve::{Compaction, Expiry, FileSizes, Properties, RewriteJobOrder, Strategy};
 pub use spec::{OptionKind, OptionSpec, option_specs};
 
 use crate::{Action, Timestamp};

@@ -88,10 +88,15 @@ pub(crate) enum EngineError {
     },
     /// A whole slice of the job went by without one commit.
     #[error(
-        "table {0}: no file group was finished in the time given; lower \
-         rewrite_data_files.max-file-group-size-bytes, leave partial-progress.enabled on, or give more time"
+        "table {table}: no file group was committed in the time given; lower \
+         {action}.max-file-group-size-bytes, turn {action}.partial-progress.enabled on, or give more time"
     )]
-    TooSlow(String),
+    TooSlow {
+        /// The table.
+        table: String,
+        /// The action.
+        action: Action,
+    },
     /// Rows could not be sorted.
     #[error(
         "rows could not be sorted: {0}; lower rewrite_data_files.max-file-group-size-bytes if memory or disk is short"
@@ -121,7 +126,7 @@ impl EngineError {
             Self::Catalog(error) => error.is_transient(),
             Self::File(error) => error.is_transient(),
             Self::Plan(error) => error.is_transient(),
-            Self::Contended { .. } | Self::Unknown { .. } | Self::TooSlow(_) => true,
+            Self::Contended { .. } | Self::Unknown { .. } | Self::TooSlow { .. } => true,
             _ => false,
         }
     }

@@ -1,4 +1,5 @@
-//! The maintenance engine: rewrite_data_files, expire_snapshots and rewrite_manifests on Iceberg tables, natively.
+//! The maintenance engine: rewrite_data_files, rewrite_position_delete_files, expire_snapshots and
+//! rewrite_manifests on Iceberg tables, natively.
 
 mod arrange;
 mod commit;
@@ -11,6 +12,7 @@ mod fake;
 mod file_error;
 mod manifests;
 pub mod points;
+mod position_deletes;
 mod read;
 mod report;
 mod rewrite;

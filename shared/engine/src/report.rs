@@ -24,6 +24,12 @@ impl Report {
             metrics: metrics.collect(),
         }
     }
+
+    /// The report with one more count.
+    pub(crate) fn with(mut self, name: &str, count: u64) -> Self {
+        self.metrics.insert(name.to_owned(), Metric::Count(count));
+        self
+    }
 }
 
 /// `1 file`, `2 files`.

@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{
-    Action, ActionResult, Compaction, Expiry, JobOptions, ManifestRewrite, OptionError, Properties, TableId,
+    Action, ActionResult, Compaction, Expiry, JobOptions, ManifestRewrite, OptionError,
+    PositionDeleteCompaction, Properties, TableId,
 };
-use snowpack_plan::{ACTION_SUMMARY_KEY, check_manifest_settings, check_metadata, check_settings};
+use snowpack_plan::{
+    ACTION_SUMMARY_KEY, check_manifest_settings, check_metadata, check_position_delete_settings,
+    check_settings,
+};
 use snowpack_service::ports::{ActionStop, Clock, Engine, Provenance, Supervisor};
 
 use crate::commit::Committer;
 use crate::error::EngineError;
 use crate::expire::{ExpireProposal, expire_snapshots};
 use crate::manifests::{ManifestsProposal, rewrite_manifests};
+use crate::position_deletes::PositionDeleteRewrite;
 use crate::report::Report;
 use crate::rewrite::Rewrite;
 
@@ -61,6 +66,10 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
         if actions.contains(&Action::RewriteDataFiles) {
             check_settings(&table, &self.compaction(&table, options)?)?;
         }
+        if actions.contains(&Action::RewritePositionDeleteFiles) {
+            let settings = PositionDeleteCompaction::resolve(options, self.properties(&table))?;
+            check_position_delete_settings(&table, &settings)?;
+        }
         if actions.contains(&Action::ExpireSnapshots) {
             Expiry::resolve(options, self.properties(&table), self.clock.now())?;
         }
@@ -94,6 +103,16 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                     committer: &committer,
                     supervisor: &task.supervisor,
                     settings: self.compaction(&table, task.options)?,
+                    summary: summary(task.action, task.provenance),
+                    now: || self.clock.now(),
+                };
+                rewrite.run(&table).await
+            }
+            Action::RewritePositionDeleteFiles => {
+                let rewrite = PositionDeleteRewrite {
+                    committer: &committer,
+                    supervisor: &task.supervisor,
+                    settings: PositionDeleteCompaction::resolve(task.options, self.properties(&table))?,
                     summary: summary(task.action, task.provenance),
                     now: || self.clock.now(),
                 };
@@ -177,7 +196,10 @@ impl<C: Catalog, K: Clock> Engine for MaintenanceEngine<C, K> {
 fn is_built(action: Action) -> bool {
     matches!(
         action,
-        Action::RewriteDataFiles | Action::ExpireSnapshots | Action::RewriteManifests
+        Action::RewriteDataFiles
+            | Action::RewritePositionDeleteFiles
+            | Action::ExpireSnapshots
+            | Action::RewriteManifests
     )
 }
 

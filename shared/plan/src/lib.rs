@@ -10,6 +10,7 @@ mod fixture;
 mod live;
 mod manifests;
 mod partition;
+mod position_deletes;
 mod preview;
 mod rewrite;
 mod sizing;
@@ -23,14 +24,15 @@ pub use arrangement::{Arrangement, SortTerm};
 pub use deletes::DeleteIndex;
 pub use error::PlanError;
 pub use expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
-pub use live::plan_rewrite;
+pub use live::{plan_position_deletes, plan_rewrite};
 pub use manifests::{
     ManifestRun, ManifestShelf, PartitionKey, check_manifest_settings, partition_schema, plan_manifests,
     small_bytes,
 };
 pub use partition::promoted_partition;
+pub use position_deletes::{DeleteFileGroup, DeletePlan, LiveTargets};
 pub use rewrite::{ACTION_SUMMARY_KEY, TARGET_SUMMARY_KEY, plan};
 pub use state::{NO_SNAPSHOT, TableState, read_manifest_list};
-pub use supported::{check_files, check_metadata, check_settings};
+pub use supported::{check_files, check_metadata, check_position_delete_settings, check_settings};
 pub use tables::CatalogTables;
 pub use types::{FileGroup, LiveFile, RewritePlan, ScanFile, SkipReason};

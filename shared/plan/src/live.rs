@@ -1,12 +1,15 @@
 //! Plans on a loaded table: check it, read its snapshot, decide.
 
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::Compaction;
+use snowpack_domain::{Compaction, PositionDeleteCompaction};
 
 use crate::error::PlanError;
+use crate::position_deletes::{self, DeletePlan};
 use crate::rewrite::plan;
 use crate::state::TableState;
-use crate::supported::{check_files, check_metadata, check_settings};
+use crate::supported::{
+    check_files, check_metadata, check_position_delete_files, check_position_delete_settings, check_settings,
+};
 use crate::types::RewritePlan;
 
 /// Reads the current snapshot and plans its rewrite. A table without a snapshot has an empty plan.
@@ -23,4 +26,20 @@ pub async fn plan_rewrite(
     check_files(table, &state)?;
     let plan = plan(&state, &table.metadata, settings);
     Ok((state, plan))
+}
+
+/// Reads the current snapshot and plans the rewrite of its position-delete files. A table without a snapshot
+/// has an empty plan.
+///
+/// # Errors
+/// [`PlanError`] when the table or an option is not supported, or a metadata file cannot be read.
+pub async fn plan_position_deletes(
+    table: &LoadedTable,
+    settings: &PositionDeleteCompaction,
+) -> Result<DeletePlan, PlanError> {
+    check_metadata(table)?;
+    check_position_delete_settings(table, settings)?;
+    let state = TableState::read(table).await?;
+    check_position_delete_files(table, &state)?;
+    Ok(position_deletes::plan(&state, &table.metadata, settings))
 }

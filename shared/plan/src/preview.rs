@@ -4,19 +4,22 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use iceberg::spec::DataContentType;
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
-    Action, Compaction, Expiry, JobOptions, ManifestRewrite, Preview, PreviewSource, Properties, Timestamp,
+    Action, Compaction, Expiry, JobOptions, ManifestRewrite, PositionDeleteCompaction, Preview,
+    PreviewSource, Properties, Timestamp,
 };
 
 use crate::error::PlanError;
 use crate::expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
 use crate::manifests::{check_manifest_settings, plan_manifests};
+use crate::position_deletes::{self, DeletePlan};
 use crate::rewrite::plan;
 use crate::state::TableState;
-use crate::supported::{check_files, check_metadata, check_settings};
-use crate::types::RewritePlan;
+use crate::supported::{
+    check_files, check_metadata, check_position_delete_files, check_position_delete_settings, check_settings,
+};
+use crate::types::{RewritePlan, SkipReason};
 
 type Numbers = BTreeMap<String, Option<u64>>;
 
@@ -54,7 +57,7 @@ impl PreviewRequest<'_> {
         let numbers = match action {
             Action::RewriteDataFiles => self.rewrite(),
             Action::ExpireSnapshots => self.expiry(),
-            Action::RewritePositionDeleteFiles => self.state.clone().map(position_delete_numbers),
+            Action::RewritePositionDeleteFiles => self.position_deletes(),
             Action::RewriteManifests => self.manifests(),
             Action::RemoveOrphanFiles => Ok(numbers([("orphan_files", None)])),
         };
@@ -86,6 +89,18 @@ impl PreviewRequest<'_> {
         Ok(rewrite_numbers(&plan(state, &self.table.metadata, &settings)))
     }
 
+    fn position_deletes(&self) -> Result<Numbers, String> {
+        let settings = PositionDeleteCompaction::resolve(self.options, self.properties())
+            .map_err(|error| error.to_string())?;
+        let refused = |error: PlanError| error.to_string();
+        check_metadata(self.table).map_err(refused)?;
+        check_position_delete_settings(self.table, &settings).map_err(refused)?;
+        let state = self.state.clone()?;
+        check_position_delete_files(self.table, state).map_err(refused)?;
+        let plan = position_deletes::plan(state, &self.table.metadata, &settings);
+        Ok(position_delete_numbers(&plan))
+    }
+
     fn expiry(&self) -> Result<Numbers, String> {
         let settings =
             Expiry::resolve(self.options, self.properties(), self.now).map_err(|error| error.to_string())?;
@@ -107,12 +122,11 @@ impl PreviewRequest<'_> {
 
     fn note(&self, action: Action) -> Option<String> {
         let note = match action {
-            Action::RewriteDataFiles | Action::RewriteManifests => return None,
+            Action::RewriteDataFiles | Action::RewritePositionDeleteFiles | Action::RewriteManifests => {
+                return None;
+            }
             Action::ExpireSnapshots if gc_enabled(&self.table.metadata) => return None,
             Action::ExpireSnapshots => "gc.enabled is false: snapshots expire, but no file is deleted",
-            Action::RewritePositionDeleteFiles => {
-                "this action is not built yet: these are the files it would look at, and a run is refused"
-            }
             Action::RemoveOrphanFiles => {
                 "this action is not built yet, and only listing the table's storage tells how many there are"
             }
@@ -152,11 +166,7 @@ fn rewrite_numbers(plan: &RewritePlan) -> Numbers {
         ("file_groups", Some(plan.groups.len() as u64)),
         ("delete_files_applied", Some(deletes.len() as u64)),
     ]);
-    let skipped = plan
-        .skipped
-        .iter()
-        .map(|(reason, files)| (format!("skipped_{}", reason.as_str()), Some(*files)));
-    numbers.extend(skipped);
+    numbers.extend(skipped_numbers(&plan.skipped));
     numbers
 }
 
@@ -169,18 +179,31 @@ fn expiry_numbers(plan: &ExpiryPlan) -> Numbers {
     ])
 }
 
-fn position_delete_numbers(state: &TableState) -> Numbers {
-    let is_position_delete = |kind| kind == DataContentType::PositionDeletes;
-    let files = state
-        .deletes
+fn position_delete_numbers(plan: &DeletePlan) -> Numbers {
+    let files = || plan.groups.iter().flat_map(|group| &group.files);
+    let mut numbers = numbers([
+        ("files_considered", Some(plan.files_considered)),
+        ("files_in", Some(files().count() as u64)),
+        (
+            "bytes_in",
+            Some(plan.groups.iter().map(|group| group.input_bytes).sum()),
+        ),
+        (
+            "rows_in",
+            Some(files().map(|file| file.file.record_count()).sum()),
+        ),
+        // Which positions still apply is known only once the files were read.
+        ("files_out", None),
+        ("file_groups", Some(plan.groups.len() as u64)),
+    ]);
+    numbers.extend(skipped_numbers(&plan.skipped));
+    numbers
+}
+
+fn skipped_numbers(skipped: &BTreeMap<SkipReason, u64>) -> impl Iterator<Item = (String, Option<u64>)> {
+    skipped
         .iter()
-        .filter(|delete| is_position_delete(delete.file.content_type()));
-    let bytes = files.clone().map(|delete| delete.file.file_size_in_bytes()).sum();
-    numbers([
-        ("delete_files_in", Some(files.count() as u64)),
-        ("bytes_in", Some(bytes)),
-        ("delete_files_out", None),
-    ])
+        .map(|(reason, files)| (format!("skipped_{}", reason.as_str()), Some(*files)))
 }
 
 /// Manifests that a rewrite would replace, and about how many it would leave in their place.

@@ -128,9 +128,9 @@ impl<'a> Planner<'a> {
             output_spec_id: settings
                 .output_spec_id
                 .unwrap_or_else(|| metadata.default_partition_spec_id()),
-            wanted: Band::wanted(settings),
-            of_own_output: Band::of_own_output(settings),
-            own_rewrites: own_rewrites(metadata, settings.target_file_bytes),
+            wanted: Band::wanted(settings.sizes()),
+            of_own_output: Band::of_own_output(settings.sizes()),
+            own_rewrites: own_rewrites(metadata, Action::RewriteDataFiles, settings.target_file_bytes),
             files_left: settings.max_files_to_rewrite.unwrap_or(usize::MAX),
             groups: Vec::new(),
             skipped: BTreeMap::new(),
@@ -202,7 +202,7 @@ impl<'a> Planner<'a> {
             .filter(|file| !self.has_right_size(&file.data))
             .count();
         let bytes = total(files, ScanFile::live_bytes);
-        let outputs = expected_output_files(bytes, self.settings);
+        let outputs = expected_output_files(bytes, self.settings.sizes());
         let is_right_size = self.wanted.contains(bytes / outputs as u64);
         let wrong_outputs = if is_right_size { 0 } else { outputs };
         (wrong_outputs, outputs) < (wrong_sizes, files.len())
@@ -213,8 +213,8 @@ impl<'a> Planner<'a> {
             index: 0,
             partition: partition.clone(),
             input_bytes: total(&files, ScanFile::bytes),
-            output_files: expected_output_files(total(&files, ScanFile::live_bytes), self.settings),
-            max_output_bytes: write_max_file_bytes(self.settings),
+            output_files: expected_output_files(total(&files, ScanFile::live_bytes), self.settings.sizes()),
+            max_output_bytes: write_max_file_bytes(self.settings.sizes()),
             repartition,
             files,
         }
@@ -225,11 +225,11 @@ fn total(files: &[ScanFile], bytes: impl Fn(&ScanFile) -> u64) -> u64 {
     files.iter().map(bytes).fold(0, u64::saturating_add)
 }
 
-/// Snapshots of our own rewrites to this target that the metadata still has.
-fn own_rewrites(metadata: &TableMetadata, target_bytes: u64) -> HashSet<i64> {
+/// Snapshots of our own rewrites by this action and to this target that the metadata still has.
+pub(crate) fn own_rewrites(metadata: &TableMetadata, action: Action, target_bytes: u64) -> HashSet<i64> {
     let target = target_bytes.to_string();
     let is_own = |properties: &HashMap<String, String>| {
-        properties.get(ACTION_SUMMARY_KEY).map(String::as_str) == Some(Action::RewriteDataFiles.as_str())
+        properties.get(ACTION_SUMMARY_KEY).map(String::as_str) == Some(action.as_str())
             && properties.get(TARGET_SUMMARY_KEY) == Some(&target)
     };
     let snapshots = metadata
@@ -239,18 +239,33 @@ fn own_rewrites(metadata: &TableMetadata, target_bytes: u64) -> HashSet<i64> {
 }
 
 fn in_order(mut groups: Vec<FileGroup>, order: RewriteJobOrder) -> Vec<FileGroup> {
-    use std::cmp::Reverse;
-    match order {
-        RewriteJobOrder::None => {}
-        RewriteJobOrder::BytesAscending => groups.sort_by_key(|group| group.input_bytes),
-        RewriteJobOrder::BytesDescending => groups.sort_by_key(|group| Reverse(group.input_bytes)),
-        RewriteJobOrder::FilesAscending => groups.sort_by_key(|group| group.files.len()),
-        RewriteJobOrder::FilesDescending => groups.sort_by_key(|group| Reverse(group.files.len())),
-    }
+    sort_by_order(
+        &mut groups,
+        order,
+        |group| group.input_bytes,
+        |group| group.files.len(),
+    );
     for (index, group) in groups.iter_mut().enumerate() {
         group.index = index;
     }
     groups
+}
+
+/// Sorts file groups as `rewrite-job-order` says; those alike stay as planned.
+pub(crate) fn sort_by_order<G>(
+    groups: &mut [G],
+    order: RewriteJobOrder,
+    bytes: impl Fn(&G) -> u64,
+    files: impl Fn(&G) -> usize,
+) {
+    use std::cmp::Reverse;
+    match order {
+        RewriteJobOrder::None => {}
+        RewriteJobOrder::BytesAscending => groups.sort_by_key(bytes),
+        RewriteJobOrder::BytesDescending => groups.sort_by_key(|group| Reverse(bytes(group))),
+        RewriteJobOrder::FilesAscending => groups.sort_by_key(files),
+        RewriteJobOrder::FilesDescending => groups.sort_by_key(|group| Reverse(files(group))),
+    }
 }
 
 #[cfg(test)]

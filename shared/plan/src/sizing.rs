@@ -1,7 +1,7 @@
 //! The arithmetic of file sizes: which are wrong, and how many files some bytes should become
 //! (Java's `SizeBasedFileRewritePlanner` of Iceberg 1.10).
 
-use snowpack_domain::Compaction;
+use snowpack_domain::FileSizes;
 
 /// The sizes a file may have to be left alone, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,21 +12,21 @@ pub(crate) struct Band {
 
 impl Band {
     /// `min-file-size-bytes` to `max-file-size-bytes`.
-    pub(crate) fn wanted(settings: &Compaction) -> Self {
+    pub(crate) fn wanted(sizes: FileSizes) -> Self {
         Self {
-            min: settings.min_file_bytes,
-            max: settings.max_file_bytes,
+            min: sizes.min_bytes,
+            max: sizes.max_bytes,
         }
     }
 
     /// What files of our own rewrite with the same target may end up as: planned between 0.55 and 1.1 times
     /// the target unless alone, they come out up to 30 % smaller or larger. Rewriting them again would give
     /// the same sizes again.
-    pub(crate) fn of_own_output(settings: &Compaction) -> Self {
-        let target = settings.target_file_bytes;
+    pub(crate) fn of_own_output(sizes: FileSizes) -> Self {
+        let target = sizes.target_bytes;
         Self {
-            min: settings.min_file_bytes.min(target / 3),
-            max: settings.max_file_bytes.max(target.saturating_add(target / 2)),
+            min: sizes.min_bytes.min(target / 3),
+            max: sizes.max_bytes.max(target.saturating_add(target / 2)),
         }
     }
 
@@ -37,16 +37,16 @@ impl Band {
 
 /// Files that `bytes` should become: the remainder gets a file of its own when it is large enough for one,
 /// or when spreading it would make the others more than a tenth larger than the target.
-pub(crate) fn expected_output_files(bytes: u64, settings: &Compaction) -> usize {
-    let target = settings.target_file_bytes;
+pub(crate) fn expected_output_files(bytes: u64, sizes: FileSizes) -> usize {
+    let target = sizes.target_bytes;
     if bytes < target {
         return 1;
     }
     let without_remainder = bytes / target;
     let with_remainder = bytes.div_ceil(target);
     let spread = (bytes / without_remainder) as f64;
-    let limit = (1.1 * target as f64).min(write_max_file_bytes(settings) as f64);
-    let keeps_remainder = bytes % target > settings.min_file_bytes || spread >= limit;
+    let limit = (1.1 * target as f64).min(write_max_file_bytes(sizes) as f64);
+    let keeps_remainder = bytes % target > sizes.min_bytes || spread >= limit;
     let files = if keeps_remainder {
         with_remainder
     } else {
@@ -56,9 +56,9 @@ pub(crate) fn expected_output_files(bytes: u64, settings: &Compaction) -> usize 
 }
 
 /// Where an output file must end: halfway between the target and the largest size left alone.
-pub(crate) fn write_max_file_bytes(settings: &Compaction) -> u64 {
-    let target = settings.target_file_bytes;
-    target + settings.max_file_bytes.saturating_sub(target) / 2
+pub(crate) fn write_max_file_bytes(sizes: FileSizes) -> u64 {
+    let target = sizes.target_bytes;
+    target + sizes.max_bytes.saturating_sub(target) / 2
 }
 
 /// Cuts weighted items into runs of at most `limit`; an item above it gets a run of its own
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn output_counts_follow_java() {
-        let settings = settings(100);
+        let sizes = settings(100).sizes();
         let counts = [
             (0, 1),
             (99, 1),
@@ -108,9 +108,9 @@ mod tests {
             (1_050, 10),
         ];
         for (bytes, files) in counts {
-            assert_eq!(expected_output_files(bytes, &settings), files, "{bytes}");
+            assert_eq!(expected_output_files(bytes, sizes), files, "{bytes}");
         }
-        assert_eq!(write_max_file_bytes(&settings), 140);
+        assert_eq!(write_max_file_bytes(sizes), 140);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Refuses, before anything is written, tables and options this engine would get wrong.
 
-use iceberg::spec::{DataFileFormat, Transform};
+use iceberg::spec::{DataContentType, DataFileFormat, FormatVersion, Transform};
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::Compaction;
+use snowpack_domain::{Compaction, PositionDeleteCompaction};
 
 use crate::arrangement::Arrangement;
 use crate::error::PlanError;
 use crate::state::TableState;
+use crate::types::LiveFile;
 
 /// Set on encrypted tables (`TableProperties.ENCRYPTION_TABLE_KEY`).
 const ENCRYPTION_KEY_PROPERTY: &str = "encryption.key-id";
@@ -58,22 +59,63 @@ pub fn check_metadata(table: &LoadedTable) -> Result<(), PlanError> {
 /// # Errors
 /// [`PlanError::Unsupported`] naming the first file that is not Parquet or is encrypted.
 pub fn check_files(table: &LoadedTable, state: &TableState) -> Result<(), PlanError> {
-    for live in state.data.iter().chain(&state.deletes) {
-        let file = &live.file;
-        let is_vector = file.file_format() == DataFileFormat::Puffin && live.file.content_offset().is_some();
-        if file.file_format() != DataFileFormat::Parquet && !is_vector {
-            let reason = format!(
-                "{} is an {} file, and only Parquet is supported",
-                file.file_path(),
-                file.file_format()
-            );
-            return Err(unsupported(table, reason));
-        }
-        if file.key_metadata().is_some() {
-            return Err(unsupported(table, format!("{} is encrypted", file.file_path())));
-        }
+    let mut files = state.data.iter().chain(&state.deletes);
+    files.try_for_each(|live| check_file(table, live))
+}
+
+/// Checks the live position-delete files, for the action that reads nothing else.
+///
+/// # Errors
+/// As [`check_files`].
+pub(crate) fn check_position_delete_files(table: &LoadedTable, state: &TableState) -> Result<(), PlanError> {
+    let is_read =
+        |live: &&std::sync::Arc<LiveFile>| live.file.content_type() == DataContentType::PositionDeletes;
+    let mut files = state.deletes.iter().filter(is_read);
+    files.try_for_each(|live| check_file(table, live))
+}
+
+fn check_file(table: &LoadedTable, live: &LiveFile) -> Result<(), PlanError> {
+    let file = &live.file;
+    let is_vector = file.file_format() == DataFileFormat::Puffin && file.content_offset().is_some();
+    if file.file_format() != DataFileFormat::Parquet && !is_vector {
+        let reason = format!(
+            "{} is an {} file, and only Parquet is supported",
+            file.file_path(),
+            file.file_format()
+        );
+        return Err(unsupported(table, reason));
+    }
+    if file.key_metadata().is_some() {
+        return Err(unsupported(table, format!("{} is encrypted", file.file_path())));
     }
     Ok(())
+}
+
+/// Checks options of rewrite_position_delete_files.
+///
+/// # Errors
+/// [`PlanError::Option`] for filters, and [`PlanError::Unsupported`] for format version 3: neither is built.
+pub fn check_position_delete_settings(
+    table: &LoadedTable,
+    settings: &PositionDeleteCompaction,
+) -> Result<(), PlanError> {
+    if table.metadata.format_version() == FormatVersion::V3 {
+        let reason = "it has format version 3, whose position deletes cannot be rewritten yet: \
+                      rewrite_data_files applies them";
+        return Err(unsupported(table, reason.to_owned()));
+    }
+    match settings.filter {
+        Some(_) => Err(filter_refused(table)),
+        None => Ok(()),
+    }
+}
+
+fn filter_refused(table: &LoadedTable) -> PlanError {
+    PlanError::Option {
+        table: table.id.to_string(),
+        option: "where",
+        reason: "filters are not supported; leave it out to consider every file".to_owned(),
+    }
 }
 
 /// Checks options of rewrite_data_files against the table.
@@ -93,10 +135,7 @@ pub fn check_settings(table: &LoadedTable, settings: &Compaction) -> Result<(), 
         return refuse(option, reason);
     }
     if settings.filter.is_some() {
-        return refuse(
-            "where",
-            "filters are not supported; leave it out to consider every file".to_owned(),
-        );
+        return Err(filter_refused(table));
     }
     match settings.output_spec_id {
         Some(id) if table.metadata.partition_spec_by_id(id).is_none() => {

@@ -106,7 +106,7 @@ pub struct FileGroup {
     pub repartition: bool,
 }
 
-/// Why a live data file is not rewritten.
+/// Why a live file that an action looked at is not rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SkipReason {
     /// Its size is in the band and it has no deletes to speak of.
@@ -117,6 +117,9 @@ pub enum SkipReason {
     NoGain,
     /// `max-files-to-rewrite` was reached.
     FileLimit,
+    /// A position-delete file of one data file that is in another partition than the delete file: it applies
+    /// only while it stands alone.
+    OtherPartition,
 }
 
 impl SkipReason {
@@ -127,6 +130,7 @@ impl SkipReason {
             Self::TooFewFiles => "too_few_files",
             Self::NoGain => "no_gain",
             Self::FileLimit => "file_limit",
+            Self::OtherPartition => "other_partition",
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{Action, Duration, Timestamp};
 /// 512 MiB: `write.target-file-size-bytes` of Iceberg.
 const DEFAULT_TARGET_BYTES: u64 = 536_870_912;
 /// `RewriteDataFiles.MAX_FILE_GROUP_SIZE_BYTES_DEFAULT`: 100 GiB.
-const DEFAULT_GROUP_BYTES: u64 = 100 * 1024 * 1024 * 1024;
+pub(super) const DEFAULT_GROUP_BYTES: u64 = 100 * 1024 * 1024 * 1024;
 /// Five days, Iceberg's `history.expire.max-snapshot-age-ms`.
 const DEFAULT_SNAPSHOT_AGE_DAYS: i64 = 5;
 /// Snapshots kept whatever their age; Iceberg's own default of 1 leaves no room to look back.
@@ -33,7 +33,7 @@ impl Properties<'_> {
     }
 
     /// The table property `snowpack.<name>`, else the deployment's setting.
-    fn snowpack<T: FromStr>(&self, name: &str) -> Result<Option<T>, OptionError> {
+    pub(super) fn snowpack<T: FromStr>(&self, name: &str) -> Result<Option<T>, OptionError> {
         let property = format!("snowpack.{name}");
         let found = self.table.get(&property).or_else(|| self.deployment.get(name));
         found.map(|text| Self::parse(&property, text)).transpose()
@@ -71,6 +71,17 @@ pub enum RewriteJobOrder {
     FilesAscending,
     /// Most files first.
     FilesDescending,
+}
+
+/// What sizes files should have, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSizes {
+    /// Wanted output size.
+    pub target_bytes: u64,
+    /// Files below this are candidates.
+    pub min_bytes: u64,
+    /// Files above this are candidates.
+    pub max_bytes: u64,
 }
 
 /// Every setting of rewrite_data_files.
@@ -132,19 +143,19 @@ pub struct Expiry {
 }
 
 /// Typed reads of one action's options.
-struct Given<'a>(&'a JobOptions, Action);
+pub(super) struct Given<'a>(pub(super) &'a JobOptions, pub(super) Action);
 
 impl Given<'_> {
-    fn int(&self, name: &str) -> Option<i64> {
+    pub(super) fn int(&self, name: &str) -> Option<i64> {
         match self.0.get(self.1, name)? {
             OptionValue::Int(value) => Some(*value),
             _ => None,
         }
     }
-    fn bytes(&self, name: &str) -> Option<u64> {
+    pub(super) fn bytes(&self, name: &str) -> Option<u64> {
         self.int(name).and_then(|value| u64::try_from(value).ok())
     }
-    fn count(&self, name: &str) -> Option<usize> {
+    pub(super) fn count(&self, name: &str) -> Option<usize> {
         self.int(name).and_then(|value| usize::try_from(value).ok())
     }
     fn float(&self, name: &str) -> Option<f64> {
@@ -153,23 +164,52 @@ impl Given<'_> {
             _ => None,
         }
     }
-    fn bool(&self, name: &str) -> Option<bool> {
+    pub(super) fn bool(&self, name: &str) -> Option<bool> {
         match self.0.get(self.1, name)? {
             OptionValue::Bool(value) => Some(*value),
             _ => None,
         }
     }
-    fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(self.1, name)? {
             OptionValue::Text(value) => Some(value),
             _ => None,
         }
     }
-    fn refuse(&self, name: &str, reason: String) -> OptionError {
+    pub(super) fn job_order(&self) -> RewriteJobOrder {
+        match self.text("rewrite-job-order") {
+            Some("bytes-asc") => RewriteJobOrder::BytesAscending,
+            Some("bytes-desc") => RewriteJobOrder::BytesDescending,
+            Some("files-asc") => RewriteJobOrder::FilesAscending,
+            Some("files-desc") => RewriteJobOrder::FilesDescending,
+            _ => RewriteJobOrder::None,
+        }
+    }
+    pub(super) fn refuse(&self, name: &str, reason: String) -> OptionError {
         OptionError {
             option: format!("{}.{name}", self.1),
             reason,
         }
+    }
+
+    /// Checks that sizes do not contradict each other.
+    pub(super) fn check_sizes(&self, sizes: FileSizes) -> Result<(), OptionError> {
+        let target = sizes.target_bytes;
+        if sizes.min_bytes >= target {
+            let reason = format!(
+                "{} must be below target-file-size-bytes, {target}",
+                sizes.min_bytes
+            );
+            return Err(self.refuse("min-file-size-bytes", reason));
+        }
+        if sizes.max_bytes <= target {
+            let reason = format!(
+                "{} must be above target-file-size-bytes, {target}",
+                sizes.max_bytes
+            );
+            return Err(self.refuse("max-file-size-bytes", reason));
+        }
+        Ok(())
     }
 }
 
@@ -223,13 +263,7 @@ impl Compaction {
             })?
             .unwrap_or(10),
             max_failed_commits: given.count("partial-progress.max-failed-commits"),
-            job_order: match given.text("rewrite-job-order") {
-                Some("bytes-asc") => RewriteJobOrder::BytesAscending,
-                Some("bytes-desc") => RewriteJobOrder::BytesDescending,
-                Some("files-asc") => RewriteJobOrder::FilesAscending,
-                Some("files-desc") => RewriteJobOrder::FilesDescending,
-                _ => RewriteJobOrder::None,
-            },
+            job_order: given.job_order(),
             delete_file_threshold: or_else(given.count("delete-file-threshold"), || {
                 properties.snowpack("rewrite_data_delete_file_threshold")
             })?
@@ -247,6 +281,15 @@ impl Compaction {
         Ok(resolved)
     }
 
+    /// The sizes wanted.
+    pub fn sizes(&self) -> FileSizes {
+        FileSizes {
+            target_bytes: self.target_file_bytes,
+            min_bytes: self.min_file_bytes,
+            max_bytes: self.max_file_bytes,
+        }
+    }
+
     fn check_sizes(&self, given: &Given<'_>) -> Result<(), OptionError> {
         let target = self.target_file_bytes;
         if target == 0
@@ -258,21 +301,7 @@ impl Compaction {
                 "sizes and counts must be above 0; check the table's snowpack.* properties".to_owned();
             return Err(given.refuse("target-file-size-bytes", reason));
         }
-        if self.min_file_bytes >= target {
-            let reason = format!(
-                "{} must be below target-file-size-bytes, {target}",
-                self.min_file_bytes
-            );
-            return Err(given.refuse("min-file-size-bytes", reason));
-        }
-        if self.max_file_bytes <= target {
-            let reason = format!(
-                "{} must be above target-file-size-bytes, {target}",
-                self.max_file_bytes
-            );
-            return Err(given.refuse("max-file-size-bytes", reason));
-        }
-        Ok(())
+        given.check_sizes(self.sizes())
     }
 }
 
@@ -325,12 +354,12 @@ fn default_snapshot_age(properties: Properties<'_>) -> Result<Duration, OptionEr
 }
 
 /// `percent` of `bytes`, rounded down.
-fn share(bytes: u64, percent: u64) -> u64 {
+pub(super) fn share(bytes: u64, percent: u64) -> u64 {
     let wide = u128::from(bytes) * u128::from(percent) / 100;
     u64::try_from(wide).unwrap_or(u64::MAX)
 }
 
-fn or_else<T>(
+pub(super) fn or_else<T>(
     given: Option<T>,
     fallback: impl FnOnce() -> Result<Option<T>, OptionError>,
 ) -> Result<Option<T>, OptionError> {

@@ -27,10 +27,10 @@ use snowpack_service::ports::Supervisor;
 
 pub(crate) use conflicts::Conflict;
 pub(crate) use manifests::ManifestCache;
-pub(crate) use replace::{Replace, Replacement, RewriteBase};
+pub(crate) use replace::{Replace, Replacement, RewriteBase, Rewritten};
 use retry::{Retries, RetryPolicy};
 pub(crate) use summary::{ManifestCounts, SummaryBuilder};
-pub(crate) use workshop::Workshop;
+pub(crate) use workshop::{Workshop, WrittenList, binding_schema};
 
 use crate::delete::discard_uncommitted;
 use crate::error::EngineError;
@@ -295,4 +295,4 @@ fn holds(requirement: &TableRequirement, table: &LoadedTable) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
-//! A replace snapshot on `main`: rewritten data files take the place of the files they were made from.
+//! A replace snapshot on `main`: rewritten files take the place of the files they were made from.
 //!
-//! Follows Java's `BaseRewriteFiles` on `MergingSnapshotProducer`, with two differences. A conflict drops the
+//! Data files and position-delete files alike, though one rewrite replaces only one kind. Follows Java's `BaseRewriteFiles` on `MergingSnapshotProducer`, with two differences. A conflict drops the
 //! file groups it concerns and commits the rest. And the lowest data sequence number, below which delete
 //! files are dropped, counts the new files too: they keep an old number, and an equality delete committed
 //! meanwhile still applies to them.
@@ -30,12 +30,14 @@ use crate::file_error::FileError;
 pub(crate) struct Replacement {
     /// Its position in the plan.
     pub(crate) group: usize,
-    /// The data files read.
+    /// The files read.
     pub(crate) replaced: Vec<Arc<LiveFile>>,
-    /// The data files written instead.
+    /// The files written instead.
     pub(crate) added: Vec<DataFile>,
-    /// Rows that deletes removed on the way.
+    /// Rows that deletes removed on the way; of delete files, positions that apply to nothing or are repeated.
     pub(crate) rows_deleted: u64,
+    /// Delete files among those read that apply to no live data file.
+    pub(crate) dangling: u64,
 }
 
 impl Replacement {
@@ -68,6 +70,27 @@ impl Replacement {
     }
 }
 
+/// What a rewrite replaces, and what its new files are like.
+#[derive(Debug)]
+pub(crate) enum Rewritten {
+    /// Data files.
+    Data {
+        /// The spec of new files.
+        output_spec: PartitionSpecRef,
+        /// New files carry the sequence number of the snapshot planned from, so that newer equality deletes
+        /// still apply to them.
+        keep_sequence_number: bool,
+    },
+    /// Position-delete files, each group's all of one partition, where the new ones stay.
+    ///
+    /// New files carry the highest data sequence number of the files they replace (Java's
+    /// `RewritePositionDeletesGroup`). A lower one would lose deletes of younger data files. This one makes
+    /// older deletes apply to data files committed up to then, which changes nothing: a position delete
+    /// applies only to the file it names, and only those positions are kept whose file is live and was
+    /// reached by the delete file they come from.
+    PositionDeletes,
+}
+
 /// What all commits of one rewrite have in common.
 #[derive(Debug)]
 pub(crate) struct RewriteBase {
@@ -77,10 +100,8 @@ pub(crate) struct RewriteBase {
     pub(crate) snapshot_id: i64,
     /// Its sequence number.
     pub(crate) sequence_number: i64,
-    /// New files carry that number, so that newer equality deletes still apply to them.
-    pub(crate) keep_sequence_number: bool,
-    /// The spec of new files.
-    pub(crate) output_spec: PartitionSpecRef,
+    /// What is replaced.
+    pub(crate) files: Rewritten,
     /// Remove every dangling delete file, not only those the rewrite touched.
     pub(crate) remove_dangling: bool,
     /// What the summary says besides its counters.
@@ -220,6 +241,28 @@ impl<N> Replace<'_, N> {
         data: &[ManifestFile],
         deletes: &[LiveDelete],
     ) -> Result<Facts, FileError> {
+        let history_intact = descends(&base.metadata, head, self.rewrite.snapshot_id);
+        match &self.rewrite.files {
+            Rewritten::Data {
+                output_spec,
+                keep_sequence_number,
+            } => Ok(Facts {
+                history_intact,
+                live: self.live_data(base, data).await?,
+                new_deletes: self.new_deletes(deletes),
+                keep_sequence_number: *keep_sequence_number,
+                output_spec_id: output_spec.spec_id(),
+            }),
+            // Nothing another writer adds changes what a live delete file says.
+            Rewritten::PositionDeletes => Ok(Facts {
+                history_intact,
+                live: deletes.iter().map(|delete| delete.key.0.clone()).collect(),
+                ..Facts::default()
+            }),
+        }
+    }
+
+    fn new_deletes(&self, deletes: &[LiveDelete]) -> NewDeletes {
         let mut new_deletes = NewDeletes::default();
         for delete in deletes
             .iter()
@@ -227,6 +270,15 @@ impl<N> Replace<'_, N> {
         {
             new_deletes.add(delete.reach.clone());
         }
+        new_deletes
+    }
+
+    /// Paths among the replaced data files that are live.
+    async fn live_data(
+        &self,
+        base: &LoadedTable,
+        data: &[ManifestFile],
+    ) -> Result<HashSet<String>, FileError> {
         let replaced: Vec<_> = self.groups.iter().flat_map(|group| &group.replaced).collect();
         let paths: HashSet<_> = replaced.iter().map(|file| file.file.file_path()).collect();
         let specs: HashSet<_> = replaced.iter().map(|file| file.spec_id).collect();
@@ -249,13 +301,7 @@ impl<N> Replace<'_, N> {
                 .filter(|path| paths.contains(path));
             live.extend(found.map(str::to_owned));
         }
-        Ok(Facts {
-            history_intact: descends(&base.metadata, head, self.rewrite.snapshot_id),
-            live,
-            new_deletes,
-            keep_sequence_number: self.rewrite.keep_sequence_number,
-            output_spec_id: self.rewrite.output_spec.spec_id(),
-        })
+        Ok(live)
     }
 }
 

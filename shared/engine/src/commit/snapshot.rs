@@ -1,10 +1,12 @@
 //! Puts a replace snapshot together: new, filtered and merged manifests, manifest list, summary, change.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use iceberg::spec::{DataFile, Manifest, ManifestContentType, ManifestFile, NestedFieldRef, Snapshot, Type};
+use iceberg::spec::{
+    DataFile, Manifest, ManifestContentType, ManifestFile, NestedFieldRef, PartitionSpec, Snapshot, Type,
+};
 use snowpack_catalog::{LoadedTable, TableChange};
 use snowpack_domain::Timestamp;
 
@@ -12,7 +14,7 @@ use super::Mark;
 use super::change::{change, snapshot};
 use super::manifests::{SnapshotManifests, has_live_files};
 use super::merge::MergePolicy;
-use super::replace::{DeleteKey, LiveDelete, Replacement, RewriteBase, delete_key, may_hold};
+use super::replace::{DeleteKey, LiveDelete, Replacement, RewriteBase, Rewritten, delete_key, may_hold};
 use super::summary::{ManifestCounts, SummaryBuilder};
 use super::survey::{Survey, replaced_paths};
 use super::workshop::Workshop;
@@ -66,15 +68,17 @@ impl<'a> Assembly<'a> {
         deletes: &[LiveDelete],
         now: Timestamp,
     ) -> Result<Assembled, EngineError> {
-        let survey = Survey {
-            rewrite: self.rewrite,
-            base: self.base,
-            groups: self.groups,
+        let (data, deletes) = match &self.rewrite.files {
+            Rewritten::Data {
+                output_spec,
+                keep_sequence_number,
+            } => {
+                let keeps = keep_sequence_number.then_some(self.rewrite.sequence_number);
+                self.replace_data(manifests, deletes, (output_spec, keeps))
+                    .await?
+            }
+            Rewritten::PositionDeletes => self.replace_position_deletes(manifests).await?,
         };
-        let doomed_deletes = survey.dangling(&manifests.data, deletes).await?;
-        let mut data = self.add_files().await?;
-        data.extend(self.remove_files(manifests.data).await?);
-        let deletes = self.remove_deletes(manifests.deletes, &doomed_deletes).await?;
         self.check_rows()?;
         let mut all = self.merge(ManifestContentType::Data, data).await?;
         all.extend(self.merge(ManifestContentType::Deletes, deletes).await?);
@@ -92,21 +96,66 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    async fn add_files(&mut self) -> Result<Vec<ManifestFile>, FileError> {
-        let files: Vec<DataFile> = self
-            .groups
-            .iter()
-            .flat_map(|group| group.added.iter().cloned())
-            .collect();
-        let spec = &self.rewrite.output_spec;
-        for file in &files {
+    /// Puts the groups' new data files in the place of the old ones, and takes out the deletes that apply to
+    /// nothing then. `output` is the new files' spec and sequence number.
+    async fn replace_data(
+        &mut self,
+        manifests: SnapshotManifests,
+        deletes: &[LiveDelete],
+        (spec, sequence_number): (&PartitionSpec, Option<i64>),
+    ) -> Result<(Vec<ManifestFile>, Vec<ManifestFile>), FileError> {
+        let survey = Survey {
+            rewrite: self.rewrite,
+            base: self.base,
+            groups: self.groups,
+        };
+        let doomed = survey.dangling(&manifests.data, deletes).await?;
+        let added = self.groups.iter().flat_map(|group| &group.added);
+        let added = added.map(|file| (file.clone(), sequence_number)).collect();
+        let mut data = self.add_files(ManifestContentType::Data, spec, added).await?;
+        data.extend(self.remove_files(manifests.data).await?);
+        Ok((data, self.remove_deletes(manifests.deletes, &doomed).await?))
+    }
+
+    /// Puts the groups' new position-delete files in the place of the old ones. Data manifests stay as they
+    /// are.
+    async fn replace_position_deletes(
+        &mut self,
+        manifests: SnapshotManifests,
+    ) -> Result<(Vec<ManifestFile>, Vec<ManifestFile>), FileError> {
+        let mut added: BTreeMap<i32, Vec<(DataFile, Option<i64>)>> = BTreeMap::new();
+        for group in self.groups {
+            let sequence_number = group.replaced.iter().map(|file| file.sequence_number).max();
+            if let Some(first) = group.replaced.first() {
+                let files = group.added.iter().map(|file| (file.clone(), sequence_number));
+                added.entry(first.spec_id).or_default().extend(files);
+            }
+        }
+        let mut deletes = Vec::new();
+        for (spec_id, files) in added {
+            let Some(spec) = self.base.metadata.partition_spec_by_id(spec_id) else {
+                let reason = format!("table metadata has no partition spec {spec_id}");
+                return Err(FileError::unsupported(&self.base.metadata_location, reason));
+            };
+            deletes.extend(self.add_files(ManifestContentType::Deletes, spec, files).await?);
+        }
+        let replaced = self.groups.iter().flat_map(|group| &group.replaced);
+        let keys: Vec<_> = replaced.map(|file| delete_key(&file.file)).collect();
+        let doomed = keys.iter().collect();
+        deletes.extend(self.remove_deletes(manifests.deletes, &doomed).await?);
+        Ok((manifests.data, deletes))
+    }
+
+    async fn add_files(
+        &mut self,
+        content: ManifestContentType,
+        spec: &PartitionSpec,
+        files: Vec<(DataFile, Option<i64>)>,
+    ) -> Result<Vec<ManifestFile>, FileError> {
+        for (file, _) in &files {
             self.summary.added(spec.spec_id(), file);
         }
-        let sequence_number = self
-            .rewrite
-            .keep_sequence_number
-            .then_some(self.rewrite.sequence_number);
-        self.workshop.add(&files, spec, sequence_number).await
+        self.workshop.add(content, &files, spec).await
     }
 
     /// Takes the replaced data files out of the manifests that list them; the others are carried over.
@@ -170,10 +219,13 @@ impl<'a> Assembly<'a> {
     fn check_rows(&self) -> Result<(), EngineError> {
         let rows_in: u64 = self.groups.iter().map(|group| group.rows_in()).sum();
         let rows_out: u64 = self.groups.iter().map(|group| group.rows_out()).sum();
-        if self.summary.records() == (rows_out, rows_in) {
+        let (added, removed) = match self.rewrite.files {
+            Rewritten::Data { .. } => self.summary.records(),
+            Rewritten::PositionDeletes => self.summary.position_deletes(),
+        };
+        if (added, removed) == (rows_out, rows_in) {
             return Ok(());
         }
-        let (added, removed) = self.summary.records();
         Err(EngineError::RowCount {
             table: self.base.id.to_string(),
             what: "the commit".to_owned(),

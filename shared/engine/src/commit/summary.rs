@@ -87,6 +87,11 @@ impl SummaryBuilder {
         (self.added.records, self.removed.records)
     }
 
+    /// Position deletes added, and those of removed delete files.
+    pub(crate) fn position_deletes(&self) -> (u64, u64) {
+        (self.added.position_deletes, self.removed.position_deletes)
+    }
+
     /// Delete files removed.
     pub(crate) fn removed_delete_files(&self) -> u64 {
         self.removed.delete_files

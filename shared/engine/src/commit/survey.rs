@@ -8,11 +8,11 @@ use snowpack_catalog::{LoadedTable, normalize_location};
 
 use super::dangling::{LiveData, Sequence};
 use super::manifests::with_live_files;
-use super::replace::{DeleteKey, LiveDelete, Replacement, RewriteBase};
+use super::replace::{DeleteKey, LiveDelete, Replacement, RewriteBase, Rewritten};
 use super::scope::{Reach, ScopeKey};
 use crate::file_error::FileError;
 
-/// A commit about to replace the files of `groups` on top of `base`.
+/// A commit about to replace the data files of `groups` on top of `base`.
 pub(super) struct Survey<'a> {
     pub(super) rewrite: &'a RewriteBase,
     pub(super) base: &'a LoadedTable,
@@ -88,9 +88,16 @@ impl Survey<'_> {
     }
 
     fn add_new(&self, live: &mut LiveData) {
+        let Rewritten::Data {
+            output_spec,
+            keep_sequence_number,
+        } = &self.rewrite.files
+        else {
+            return;
+        };
         let commit = self.base.metadata.next_sequence_number();
         let sequence = Sequence {
-            data: if self.rewrite.keep_sequence_number {
+            data: if *keep_sequence_number {
                 self.rewrite.sequence_number
             } else {
                 commit
@@ -98,7 +105,7 @@ impl Survey<'_> {
             file: Some(commit),
         };
         for file in self.groups.iter().flat_map(|group| &group.added) {
-            let scope = ScopeKey::new(self.rewrite.output_spec.spec_id(), file.partition());
+            let scope = ScopeKey::new(output_spec.spec_id(), file.partition());
             live.add(file.file_path(), false, scope, sequence);
         }
     }

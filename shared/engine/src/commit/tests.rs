@@ -18,15 +18,17 @@ use crate::fake::{BY_PART, FLAT, FakeSupervisor, FakeTable, Fault, Row};
 mod histories;
 
 /// What all commits of a rewrite planned now have in common.
-pub(super) fn planned(table: &FakeTable, spec: i32, keep_sequence_number: bool) -> RewriteBase {
+pub(crate) fn planned(table: &FakeTable, spec: i32, keep_sequence_number: bool) -> RewriteBase {
     let now = table.now();
     let head = now.metadata.current_snapshot().unwrap();
     RewriteBase {
         uuid: now.metadata.uuid(),
         snapshot_id: head.snapshot_id(),
         sequence_number: head.sequence_number(),
-        keep_sequence_number,
-        output_spec: Arc::clone(now.metadata.partition_spec_by_id(spec).unwrap()),
+        files: Rewritten::Data {
+            output_spec: Arc::clone(now.metadata.partition_spec_by_id(spec).unwrap()),
+            keep_sequence_number,
+        },
         remove_dangling: false,
         summary: BTreeMap::from([("engine-name".to_owned(), "snowpack".to_owned())]),
         cache: ManifestCache::default(),
@@ -34,7 +36,7 @@ pub(super) fn planned(table: &FakeTable, spec: i32, keep_sequence_number: bool) 
 }
 
 /// All live files of one partition, rewritten into one.
-pub(super) async fn rewrite(table: &FakeTable, group: usize, spec: i32, part: i32) -> Replacement {
+pub(crate) async fn rewrite(table: &FakeTable, group: usize, spec: i32, part: i32) -> Replacement {
     let (data, deletes) = table.live_now().await;
     let probe = table.data_file(spec, part, Vec::new());
     let inside = |file: &LiveFile| file.spec_id == spec && file.file.partition() == probe.partition();
@@ -55,10 +57,11 @@ pub(super) async fn rewrite(table: &FakeTable, group: usize, spec: i32, part: i3
         replaced,
         added,
         rows_deleted,
+        dangling: 0,
     }
 }
 
-pub(super) async fn commit(
+pub(crate) async fn commit(
     table: &FakeTable,
     rewrite: &RewriteBase,
     groups: &[Replacement],

@@ -64,20 +64,20 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    /// Writes manifests of new data files. They get data sequence number `sequence_number`, or inherit the
-    /// commit's when it is `None`.
+    /// Writes manifests of new files, each with its data sequence number, or inheriting the commit's when that
+    /// is `None`.
     pub(crate) async fn add(
         &mut self,
-        files: &[DataFile],
+        content: ManifestContentType,
+        files: &[(DataFile, Option<i64>)],
         spec: &PartitionSpec,
-        sequence_number: Option<i64>,
     ) -> Result<Vec<ManifestFile>, FileError> {
         let mut manifests = Vec::new();
         for chunk in files.chunks(ENTRIES_PER_MANIFEST) {
-            let schema = Arc::clone(self.metadata.current_schema());
-            let mut manifest = self.manifest(ManifestContentType::Data, schema, spec.clone())?;
-            for file in chunk {
-                manifest.put(|sink| sink.add(file.clone(), sequence_number))?;
+            let schema = binding_schema(self.metadata, spec);
+            let mut manifest = self.manifest(content, schema, spec.clone())?;
+            for (file, sequence_number) in chunk {
+                manifest.put(|sink| sink.add(file.clone(), *sequence_number))?;
             }
             manifests.push(manifest.finish(self.io).await?);
         }
@@ -236,6 +236,18 @@ impl NamedSink {
         let finished = self.sink.finish(io, &self.path).await;
         finished.map_err(|source| FileError::write(&self.path, source))
     }
+}
+
+/// The current schema, or the newest that has every column a spec refers to when some were dropped since.
+pub(crate) fn binding_schema(metadata: &TableMetadata, spec: &PartitionSpec) -> SchemaRef {
+    let binds = |schema: &&SchemaRef| spec.partition_type(schema).is_ok();
+    let current = metadata.current_schema();
+    let newest = metadata
+        .schemas_iter()
+        .filter(binds)
+        .max_by_key(|schema| schema.schema_id());
+    let schema = Some(current).filter(binds).or(newest).unwrap_or(current);
+    Arc::clone(schema)
 }
 
 /// Where metadata files go: `write.metadata.path`, else `metadata` under the table's location.

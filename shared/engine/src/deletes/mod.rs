@@ -21,6 +21,7 @@ use crate::file_error::FileError;
 
 pub(crate) use equality::{EqualityDeletes, one_nan};
 pub(crate) use filter::RowFilter;
+pub(crate) use position::{FILE_PATH, POS, column};
 
 /// Memory the deletes of one group may take, in bytes; what does not fit fails the group with a clear error
 /// instead of the process.
@@ -45,10 +46,7 @@ impl GroupDeletes {
         budget_bytes: u64,
         supervisor: &S,
     ) -> Result<Self, EngineError> {
-        let mut budget = Budget {
-            limit_bytes: budget_bytes,
-            used_bytes: 0,
-        };
+        let mut budget = Budget::new(budget_bytes);
         let positions = position::load(io, files, &mut budget, supervisor).await?;
         let equality = EqualityDeletes::load(io, table, files, &mut budget, supervisor).await?;
         Ok(Self {
@@ -69,13 +67,25 @@ impl GroupDeletes {
 }
 
 /// Memory taken and allowed, in bytes.
-struct Budget {
+pub(crate) struct Budget {
     limit_bytes: u64,
     used_bytes: u64,
 }
 
 impl Budget {
-    fn take(&mut self, bytes: u64, path: &str) -> Result<(), FileError> {
+    /// A budget of which nothing is taken yet.
+    pub(crate) fn new(limit_bytes: u64) -> Self {
+        Self {
+            limit_bytes,
+            used_bytes: 0,
+        }
+    }
+
+    /// Takes memory for what is read from a delete file.
+    ///
+    /// # Errors
+    /// [`FileError::Budget`] naming the file when there is not so much left.
+    pub(crate) fn take(&mut self, bytes: u64, path: &str) -> Result<(), FileError> {
         self.used_bytes += bytes;
         if self.used_bytes > self.limit_bytes {
             return Err(FileError::Budget {

@@ -28,8 +28,8 @@ use crate::read::{FileSchema, ParquetFile, field_id, from_parquet};
 use crate::watch::watched;
 
 /// Reserved field ids of the two columns (spec, Reserved Field IDs), with their names for files without ids.
-const FILE_PATH: (i32, &str) = (2_147_483_546, "file_path");
-const POS: (i32, &str) = (2_147_483_545, "pos");
+pub(crate) const FILE_PATH: (i32, &str) = (2_147_483_546, "file_path");
+pub(crate) const POS: (i32, &str) = (2_147_483_545, "pos");
 
 /// What one deleted position takes in the bitmaps at worst, in bytes.
 const POSITION_BYTES: u64 = 8;
@@ -120,7 +120,10 @@ async fn read(
 }
 
 /// The index of one of the two columns.
-fn column(
+///
+/// # Errors
+/// The file has no such column, or it is of another type.
+pub(crate) fn column(
     schema: &ArrowSchema,
     (id, name): (i32, &str),
     data_type: &DataType,

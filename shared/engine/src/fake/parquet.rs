@@ -1,12 +1,12 @@
 //! Parquet files of the fake table's schema, written and read without this crate.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -17,17 +17,49 @@ use super::FakeTable;
 
 /// A file with these ids, all in one partition.
 pub(super) fn file_of(part: i32, ids: Range<i64>) -> Bytes {
-    let field = |name: &str, kind: DataType, id: &str| {
-        let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_owned())]);
-        Field::new(name, kind, false).with_metadata(metadata)
-    };
-    let schema = Schema::new(vec![
+    let parts = Int32Array::from_iter_values(ids.clone().map(|_| part));
+    let columns: [ArrayRef; 2] = [Arc::new(Int64Array::from_iter_values(ids)), Arc::new(parts)];
+    let fields = [
         field("id", DataType::Int64, "1"),
         field("part", DataType::Int32, "2"),
-    ]);
-    let parts = Int32Array::from_iter_values(ids.clone().map(|_| part));
-    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(ids)), Arc::new(parts)];
-    let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+    ];
+    encoded(&fields, &columns)
+}
+
+/// A position-delete file of one data file.
+pub(super) fn deletes_of(path: &str, positions: &[usize]) -> Bytes {
+    let paths = StringArray::from_iter_values(positions.iter().map(|_| path));
+    let positions = Int64Array::from_iter_values(positions.iter().map(|position| *position as i64));
+    let fields = [
+        field("file_path", DataType::Utf8, "2147483546"),
+        field("pos", DataType::Int64, "2147483545"),
+    ];
+    encoded(&fields, &[Arc::new(paths), Arc::new(positions)])
+}
+
+/// The deletes in a position-delete file.
+pub(super) fn read_deletes(bytes: Bytes) -> HashSet<(String, usize)> {
+    let batches = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .unwrap()
+        .build()
+        .unwrap();
+    let mut deletes = HashSet::new();
+    for batch in batches {
+        let batch = batch.unwrap();
+        let positions = batch.column(1).as_primitive::<Int64Type>().values();
+        let rows = batch.column(0).as_string::<i32>().iter().flatten().zip(positions);
+        deletes.extend(rows.map(|(path, position)| (path.to_owned(), *position as usize)));
+    }
+    deletes
+}
+
+fn field(name: &str, kind: DataType, id: &str) -> Field {
+    let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_owned())]);
+    Field::new(name, kind, false).with_metadata(metadata)
+}
+
+fn encoded(fields: &[Field; 2], columns: &[ArrayRef; 2]) -> Bytes {
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.to_vec()).unwrap();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.into_inner().unwrap().into()

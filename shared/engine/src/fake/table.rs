@@ -147,7 +147,8 @@ impl FakeTable {
         file
     }
 
-    /// Deletes positions of a data file; `scoped` says in the metadata that only this file is meant.
+    /// Deletes positions of a data file, in a Parquet file; `scoped` says in the metadata that only this file is
+    /// meant.
     pub(crate) async fn delete_positions(
         &self,
         target: &LiveFile,
@@ -165,7 +166,10 @@ impl FakeTable {
         if scoped {
             builder.referenced_data_file(Some(path.clone()));
         }
-        let file = builder.build().unwrap();
+        let bytes = super::parquet::deletes_of(&path, positions);
+        let file = builder.file_size_in_bytes(bytes.len() as u64).build().unwrap();
+        let output = self.now().io.new_output(file.file_path()).unwrap();
+        output.write(bytes).await.unwrap();
         let deleted = positions
             .iter()
             .map(|position| (path.clone(), *position))
@@ -334,6 +338,26 @@ impl FakeTable {
         match self.now().metadata.current_snapshot() {
             Some(head) => self.live(head).await,
             None => (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// Reads the position-delete files that this crate wrote.
+    pub(crate) async fn learn_deletes(&self) {
+        for delete in self.live_now().await.1 {
+            let path = delete.file.file_path();
+            let is_known = {
+                let contents = self.contents.lock().unwrap();
+                contents.positions.contains_key(path) || contents.keys.contains_key(path)
+            };
+            if !is_known {
+                let bytes = self.now().io.new_input(path).unwrap().read().await.unwrap();
+                let deletes = super::parquet::read_deletes(bytes);
+                self.contents
+                    .lock()
+                    .unwrap()
+                    .positions
+                    .insert(path.to_owned(), deletes);
+            }
         }
     }
 

@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use super::shelf::{FinishedShelf, ShelfWriter};
 use crate::commit::change::{change, snapshot};
-use crate::commit::{ManifestCache, ManifestCounts, Mark, Proposal, Proposed, SummaryBuilder, Workshop};
+use crate::commit::{
+    ManifestCache, ManifestCounts, Mark, Proposal, Proposed, SummaryBuilder, Workshop, WrittenList,
+};
 use crate::error::EngineError;
 
 /// Summary key of Java's `SnapshotSummary.PROCESSED_MANIFEST_ENTRY_COUNT`.
@@ -134,7 +136,7 @@ impl<S: Supervisor, N: Fn() -> Timestamp> ManifestsProposal<'_, S, N> {
         base: &LoadedTable,
         head: &Snapshot,
         id: i64,
-        list: String,
+        list: WrittenList,
         outcome: &Rearranged,
     ) -> Snapshot {
         let counts = ManifestCounts {

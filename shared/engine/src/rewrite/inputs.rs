@@ -2,10 +2,11 @@
 //! manifest says? A table with a lost or cut file is left unchanged, even when groups commit one by one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
-use snowpack_plan::{FileGroup, ScanFile};
+use snowpack_plan::LiveFile;
 use snowpack_service::ports::Supervisor;
 
 use crate::error::EngineError;
@@ -15,16 +16,18 @@ use crate::watch::watched;
 /// Requests in flight: they carry no data, only latency is to be hidden.
 const REQUESTS: usize = 32;
 
-/// Checks that the data and delete files of `groups` exist with the right size.
+/// Checks that files exist with the right size, each once: a delete file may apply to many data files.
 ///
 /// # Errors
 /// [`EngineError::File`] naming the first file that does not, or the supervisor's stop.
-pub(super) async fn check_inputs<S: Supervisor>(
+pub(crate) async fn check_inputs<'a, S: Supervisor>(
     io: &FileIO,
-    groups: &[FileGroup],
+    files: impl Iterator<Item = &'a Arc<LiveFile>>,
     supervisor: &S,
 ) -> Result<(), EngineError> {
-    let sizes = sizes(groups);
+    let sizes: BTreeMap<String, u64> = files
+        .map(|live| (live.file.file_path().to_owned(), live.file.file_size_in_bytes()))
+        .collect();
     let check = |(path, expected): (String, u64)| async move {
         let failed = |source| FileError::read(&path, source);
         let found = io
@@ -44,32 +47,10 @@ pub(super) async fn check_inputs<S: Supervisor>(
     Ok(())
 }
 
-/// The files of all groups, each once: a delete file may apply to many data files.
-fn sizes(groups: &[FileGroup]) -> BTreeMap<String, u64> {
-    let scans = groups.iter().flat_map(|group| &group.files);
-    let files = scans.flat_map(
-        |ScanFile {
-             data,
-             position_deletes,
-             equality_deletes,
-         }| {
-            std::iter::once(data)
-                .chain(position_deletes)
-                .chain(equality_deletes)
-        },
-    );
-    files
-        .map(|live| (live.file.file_path().to_owned(), live.file.file_size_in_bytes()))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
-    use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat, Struct};
-    use snowpack_plan::LiveFile;
+    use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat};
 
     use super::*;
     use crate::fake::FakeSupervisor;
@@ -103,20 +84,11 @@ mod tests {
                     .unwrap();
             }
         }
-        let group = FileGroup {
-            index: 0,
-            partition: Struct::empty(),
-            files: vec![ScanFile {
-                data: file(DataContentType::Data, "memory:///data"),
-                position_deletes: vec![file(DataContentType::PositionDeletes, "memory:///deletes")],
-                equality_deletes: Vec::new(),
-            }],
-            input_bytes: 5,
-            output_files: 1,
-            max_output_bytes: 5,
-            repartition: false,
-        };
-        check_inputs(&io, &[group], &FakeSupervisor::default())
+        let files = [
+            file(DataContentType::Data, "memory:///data"),
+            file(DataContentType::PositionDeletes, "memory:///deletes"),
+        ];
+        check_inputs(&io, files.iter(), &FakeSupervisor::default())
             .await
             .map_err(|error| error.to_string())
     }

@@ -4,6 +4,7 @@
 //! commit. A group lost to another writer is dropped; any other failure ends the action. Files written and
 //! not committed are removed, whatever ends the action short of the process dying.
 
+mod drive;
 mod group;
 mod inputs;
 mod output;
@@ -11,33 +12,25 @@ mod pending;
 mod rows;
 mod tally;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, LoadedTable};
-use snowpack_domain::{Action, Compaction, OptionError, Progress, Timestamp};
-use snowpack_plan::{Arrangement, FileGroup, RewritePlan, TARGET_SUMMARY_KEY, plan_rewrite};
-use snowpack_service::ports::{ActionStop, Supervisor};
-use tokio::task::JoinSet;
+use snowpack_domain::{Action, Compaction, OptionError, Timestamp};
+use snowpack_plan::{Arrangement, FileGroup, LiveFile, RewritePlan, TARGET_SUMMARY_KEY, plan_rewrite};
+use snowpack_service::ports::Supervisor;
 
+pub(crate) use drive::{Drive, Pace, bytes_in_time};
 use group::{RewriteContext, RewrittenGroup, rewrite_group};
-use inputs::check_inputs;
-use pending::Pending;
-use tally::Tally;
+pub(crate) use inputs::check_inputs;
+pub(crate) use pending::Pending;
+pub(crate) use tally::Tally;
 
 use crate::arrange::SCRATCH_BYTES;
-use crate::commit::{Committer, ManifestCache, Replacement, RewriteBase};
+use crate::commit::{Committer, ManifestCache, Replacement, RewriteBase, Rewritten};
 use crate::error::EngineError;
-use crate::points;
 use crate::report::Report;
-
-/// Groups rewritten at once unless the job says: one uses all cores by itself, and a second one keeps them
-/// busy while the first opens and closes files. More would only take more memory.
-const GROUPS_AT_ONCE: usize = 2;
-/// Bytes one core surely rewrites in a second, for cutting groups to the time that is left.
-const BYTES_PER_SECOND: f64 = 8.0 * 1024.0 * 1024.0;
-/// Share of the time left that one group may take: several must finish in every slice of a job.
-const SHARE_OF_TIME: f64 = 0.25;
+use crate::write::WrittenFiles;
 
 /// How many times its size in the table a group may take on disk while it is sorted: rows are decoded there.
 const EXPANSION: u64 = 8;
@@ -56,9 +49,6 @@ pub(crate) struct Rewrite<'a, C, S, N> {
     pub(crate) now: N,
 }
 
-/// A group that came to an end.
-type Ended = (FileGroup, Result<RewrittenGroup, EngineError>);
-
 impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, C, S, N> {
     /// Runs the action on the table as just loaded.
     ///
@@ -68,22 +58,26 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
         let arrangement = self.arrangement(table)?;
         self.cut_groups(&arrangement);
         let (_, plan) = plan_rewrite(table, &self.settings).await?;
-        let tally = Tally::of(&plan);
+        let tally = Tally::new(&plan.skipped);
         if plan.groups.is_empty() {
-            return Ok(tally.nothing_to_do(plan.files_considered));
+            return Ok(tally.nothing_to_do(plan.files_considered, "data file"));
         }
-        let batch = self.batch_size(plan.groups.len());
-        if batch < plan.groups.len() {
-            check_inputs(&table.io, &plan.groups, self.supervisor.as_ref()).await?;
+        let drive = self.drive();
+        if drive.batch_size(plan.groups.len()) < plan.groups.len() {
+            check_inputs(&table.io, group_files(&plan.groups), self.supervisor.as_ref()).await?;
         }
         let rewrite = self.base(table, &plan)?;
         let context = Arc::new(RewriteContext::new(table, plan.output_spec_id)?.arranged(arrangement));
         let mut pending = Pending::new(self.committer, &rewrite, &table.io, &self.now, tally);
-        pending.max_failed_commits = self.max_failed_commits();
-        let ended = self.rewrite_all(&context, plan.groups, batch, &mut pending).await;
-        pending.discard_all().await;
-        ended?;
-        Ok(pending.tally.report())
+        let work = |group: FileGroup, written: Arc<WrittenFiles>| {
+            let (context, supervisor) = (Arc::clone(&context), Arc::clone(self.supervisor));
+            async move {
+                let rewritten = rewrite_group(&context, &group, &written, supervisor.as_ref()).await?;
+                Ok(replacement(group, rewritten))
+            }
+        };
+        drive.run(plan.groups, work, &mut pending).await?;
+        Ok(pending.tally.compacted())
     }
 
     fn arrangement(&self, table: &LoadedTable) -> Result<Arrangement, OptionError> {
@@ -99,35 +93,23 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
             let bytes = SCRATCH_BYTES / EXPANSION;
             self.settings.max_group_bytes = self.settings.max_group_bytes.min(bytes);
         }
-        if let Some(seconds) = self.supervisor.seconds_left() {
-            let bytes = (seconds.max(1.0) * SHARE_OF_TIME * BYTES_PER_SECOND) as u64;
+        if let Some(bytes) = bytes_in_time(self.supervisor.as_ref()) {
             self.settings.max_group_bytes = self.settings.max_group_bytes.min(bytes);
         }
     }
 
-    /// Groups per commit: `max_commits` at most with partial progress, else all in one.
-    fn batch_size(&self, groups: usize) -> usize {
-        if self.settings.partial_progress {
-            groups.div_ceil(self.settings.max_commits)
-        } else {
-            groups
+    fn drive(&self) -> Drive<'_, C, S> {
+        Drive {
+            action: Action::RewriteDataFiles,
+            committer: self.committer,
+            supervisor: self.supervisor,
+            pace: Pace {
+                partial_progress: self.settings.partial_progress,
+                max_commits: self.settings.max_commits,
+                max_failed_commits: self.settings.max_failed_commits,
+                max_concurrent_groups: self.settings.max_concurrent_groups,
+            },
         }
-    }
-
-    fn max_failed_commits(&self) -> u64 {
-        if !self.settings.partial_progress {
-            return 0;
-        }
-        self.settings
-            .max_failed_commits
-            .unwrap_or(self.settings.max_commits) as u64
-    }
-
-    fn concurrency(&self) -> usize {
-        self.settings
-            .max_concurrent_groups
-            .unwrap_or(GROUPS_AT_ONCE)
-            .max(1)
     }
 
     fn base(&self, table: &LoadedTable, plan: &RewritePlan) -> Result<RewriteBase, EngineError> {
@@ -141,122 +123,25 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
             uuid: table.metadata.uuid(),
             snapshot_id: plan.snapshot_id,
             sequence_number: plan.starting_sequence_number,
-            keep_sequence_number: self.settings.use_starting_sequence_number,
-            output_spec: Arc::clone(spec.expect("the plan's output spec is one of the table's")),
+            files: Rewritten::Data {
+                output_spec: Arc::clone(spec.expect("the plan's output spec is one of the table's")),
+                keep_sequence_number: self.settings.use_starting_sequence_number,
+            },
             remove_dangling: self.settings.remove_dangling_deletes,
             summary,
             cache: ManifestCache::default(),
         })
     }
-
-    /// Rewrites the groups, a few at a time, and commits each batch as it fills.
-    async fn rewrite_all(
-        &self,
-        context: &Arc<RewriteContext>,
-        groups: Vec<FileGroup>,
-        batch: usize,
-        pending: &mut Pending<'_, C, S, &N>,
-    ) -> Result<(), EngineError> {
-        let total = groups.len() as u64;
-        let mut waiting = VecDeque::from(groups);
-        let mut running = JoinSet::new();
-        let mut out_of_time = false;
-        let mut done = 0;
-        loop {
-            while !out_of_time && running.len() < self.concurrency() && !waiting.is_empty() {
-                match self.supervisor.poll() {
-                    Ok(()) => self.start(context, &mut waiting, &mut running, pending),
-                    Err(ActionStop::OutOfTime) => out_of_time = true,
-                    Err(stop) => return abandon(running, stop.into()).await,
-                }
-            }
-            let Some(ended) = running.join_next().await else {
-                break;
-            };
-            let finished = match ended? {
-                (group, Ok(rewritten)) => {
-                    self.supervisor.reached(points::FILES_WRITTEN);
-                    pending.finish(replacement(group, rewritten))
-                }
-                (_, Err(EngineError::Stopped(ActionStop::OutOfTime))) => {
-                    out_of_time = true;
-                    continue;
-                }
-                (_, Err(error)) => Err(error),
-            };
-            let committed = match finished {
-                Ok(count) if count >= batch => pending.commit().await,
-                Ok(_) => Ok(()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = committed {
-                return abandon(running, error).await;
-            }
-            done += 1;
-            self.report_progress(done, total);
-        }
-        self.end(out_of_time, pending).await
-    }
-
-    fn start(
-        &self,
-        context: &Arc<RewriteContext>,
-        waiting: &mut VecDeque<FileGroup>,
-        running: &mut JoinSet<Ended>,
-        pending: &mut Pending<'_, C, S, &N>,
-    ) {
-        let Some(group) = waiting.pop_front() else { return };
-        let written = pending.start(group.index);
-        let (context, supervisor) = (Arc::clone(context), Arc::clone(self.supervisor));
-        running.spawn(async move {
-            let rewritten = rewrite_group(&context, &group, &written, supervisor.as_ref()).await;
-            (group, rewritten)
-        });
-    }
-
-    /// Commits what is left to commit once no group runs any more.
-    async fn end(&self, out_of_time: bool, pending: &mut Pending<'_, C, S, &N>) -> Result<(), EngineError> {
-        if out_of_time && !self.settings.partial_progress {
-            return Err(self
-                .too_slow()
-                .unwrap_or(EngineError::Stopped(ActionStop::OutOfTime)));
-        }
-        pending.commit().await?;
-        if !out_of_time {
-            return Ok(());
-        }
-        if pending.tally.commits == 0
-            && let Some(error) = self.too_slow()
-        {
-            return Err(error);
-        }
-        Err(EngineError::Stopped(ActionStop::OutOfTime))
-    }
-
-    /// The error of a slice that ran to its deadline for nothing: another one would do the same for ever.
-    /// `None` when it was not the deadline that stopped it, but a shutdown.
-    fn too_slow(&self) -> Option<EngineError> {
-        let deadline_came = self
-            .supervisor
-            .seconds_left()
-            .is_some_and(|seconds| seconds <= 0.0);
-        deadline_came.then(|| EngineError::TooSlow(self.committer.table.to_string()))
-    }
-
-    fn report_progress(&self, done: u64, total: u64) {
-        self.supervisor.progress(Progress {
-            action: Action::RewriteDataFiles,
-            done,
-            total,
-            unit: "file_groups".to_owned(),
-        });
-    }
 }
 
-/// Ends all running groups before their files are removed.
-async fn abandon(mut running: JoinSet<Ended>, error: EngineError) -> Result<(), EngineError> {
-    running.shutdown().await;
-    Err(error)
+/// Every file that a plan reads: data files and the deletes that apply to them.
+fn group_files(groups: &[FileGroup]) -> impl Iterator<Item = &Arc<LiveFile>> {
+    let scans = groups.iter().flat_map(|group| &group.files);
+    scans.flat_map(|scan| {
+        std::iter::once(&scan.data)
+            .chain(&scan.position_deletes)
+            .chain(&scan.equality_deletes)
+    })
 }
 
 fn replacement(group: FileGroup, rewritten: RewrittenGroup) -> Replacement {
@@ -265,5 +150,6 @@ fn replacement(group: FileGroup, rewritten: RewrittenGroup) -> Replacement {
         replaced: group.files.into_iter().map(|scan| scan.data).collect(),
         added: rewritten.files,
         rows_deleted: rewritten.rows_deleted,
+        dangling: 0,
     }
 }

@@ -15,20 +15,20 @@ use crate::error::EngineError;
 use crate::write::WrittenFiles;
 
 /// Groups that wrote files, and those of them that are finished.
-pub(super) struct Pending<'a, C, S, N> {
-    pub(super) committer: &'a Committer<'a, C, S>,
-    pub(super) rewrite: &'a RewriteBase,
-    pub(super) io: &'a FileIO,
-    pub(super) now: N,
+pub(crate) struct Pending<'a, C, S, N> {
+    pub(crate) committer: &'a Committer<'a, C, S>,
+    pub(crate) rewrite: &'a RewriteBase,
+    pub(crate) io: &'a FileIO,
+    pub(crate) now: N,
     /// Commits that may be given up before the action fails.
-    pub(super) max_failed_commits: u64,
-    pub(super) tally: Tally,
+    pub(crate) max_failed_commits: u64,
+    pub(crate) tally: Tally,
     finished: Vec<Replacement>,
     written: BTreeMap<usize, Arc<WrittenFiles>>,
 }
 
 impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<'a, C, S, N> {
-    pub(super) fn new(
+    pub(crate) fn new(
         committer: &'a Committer<'a, C, S>,
         rewrite: &'a RewriteBase,
         io: &'a FileIO,
@@ -48,7 +48,7 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
     }
 
     /// Starts a group; what it writes is noted in the answer.
-    pub(super) fn start(&mut self, group: usize) -> Arc<WrittenFiles> {
+    pub(crate) fn start(&mut self, group: usize) -> Arc<WrittenFiles> {
         Arc::clone(self.written.entry(group).or_default())
     }
 
@@ -56,7 +56,7 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
     ///
     /// # Errors
     /// [`EngineError::RowCount`] when it lost or invented rows.
-    pub(super) fn finish(&mut self, group: Replacement) -> Result<usize, EngineError> {
+    pub(crate) fn finish(&mut self, group: Replacement) -> Result<usize, EngineError> {
         group.check_rows(&self.committer.table.to_string())?;
         self.finished.push(group);
         Ok(self.finished.len())
@@ -66,7 +66,7 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
     ///
     /// # Errors
     /// Those of the commit. A commit lost to other writers only counts as failed while that is tolerated.
-    pub(super) async fn commit(&mut self) -> Result<(), EngineError> {
+    pub(crate) async fn commit(&mut self) -> Result<(), EngineError> {
         let groups = std::mem::take(&mut self.finished);
         if groups.is_empty() {
             return Ok(());
@@ -126,7 +126,7 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
     }
 
     /// Removes everything that was written and not committed.
-    pub(super) async fn discard_all(&mut self) {
+    pub(crate) async fn discard_all(&mut self) {
         self.finished.clear();
         for group in self.written.keys().copied().collect::<Vec<_>>() {
             self.discard(group, &HashSet::new()).await;

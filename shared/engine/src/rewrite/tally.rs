@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use snowpack_domain::Metric;
-use snowpack_plan::RewritePlan;
+use snowpack_plan::SkipReason;
 
 use crate::commit::{Conflict, Replacement};
 use crate::report::{Report, counted};
@@ -13,7 +13,7 @@ const CONFLICT: &str = "conflict";
 
 /// What was committed so far, and what was not.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     files_in: u64,
     files_out: u64,
     bytes_in: u64,
@@ -23,23 +23,23 @@ pub(super) struct Tally {
     rows_deleted: u64,
     groups: u64,
     groups_failed: u64,
+    dangling: u64,
     /// Delete files removed by the commits.
-    pub(super) delete_files_removed: u64,
+    pub(crate) delete_files_removed: u64,
     /// Commits applied.
-    pub(super) commits: u64,
+    pub(crate) commits: u64,
     /// Commits given up.
-    pub(super) commits_failed: u64,
+    pub(crate) commits_failed: u64,
     /// Compare-and-sets lost.
-    pub(super) conflicts: u64,
+    pub(crate) conflicts: u64,
     skipped: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
     /// Starts with what the plan left alone.
-    pub(super) fn of(plan: &RewritePlan) -> Self {
+    pub(crate) fn new(skipped: &BTreeMap<SkipReason, u64>) -> Self {
         Self {
-            skipped: plan
-                .skipped
+            skipped: skipped
                 .iter()
                 .map(|(reason, count)| (reason.as_str(), *count))
                 .collect(),
@@ -48,7 +48,7 @@ impl Tally {
     }
 
     /// Counts a committed group.
-    pub(super) fn committed(&mut self, group: &Replacement) {
+    pub(crate) fn committed(&mut self, group: &Replacement) {
         let bytes = |files: &mut dyn Iterator<Item = u64>| files.sum::<u64>();
         self.files_in += group.replaced.len() as u64;
         self.files_out += group.added.len() as u64;
@@ -57,24 +57,43 @@ impl Tally {
         self.rows_in += group.rows_in();
         self.rows_out += group.rows_out();
         self.rows_deleted += group.rows_deleted;
+        self.dangling += group.dangling;
         self.groups += 1;
     }
 
     /// Counts a group dropped for a conflict.
-    pub(super) fn dropped(&mut self, group: &Replacement, conflict: &Conflict) {
+    pub(crate) fn dropped(&mut self, group: &Replacement, conflict: &Conflict) {
         tracing::info!(event = "commit_conflict", group = group.group, %conflict, "a file group was dropped");
         self.failed(group);
     }
 
     /// Counts a group whose commit was given up.
-    pub(super) fn failed(&mut self, group: &Replacement) {
+    pub(crate) fn failed(&mut self, group: &Replacement) {
         self.groups_failed += 1;
         *self.skipped.entry(CONFLICT).or_default() += group.replaced.len() as u64;
     }
 
-    /// The result of a rewrite that ran.
-    pub(super) fn report(&self) -> Report {
-        let mut message = format!("Compacted {} files into {} files", self.files_in, self.files_out);
+    /// The result of a rewrite of data files that ran.
+    pub(crate) fn compacted(&self) -> Report {
+        self.report(format!(
+            "Compacted {} files into {} files",
+            self.files_in, self.files_out
+        ))
+    }
+
+    /// The result of a rewrite of position-delete files that ran. Dangling are those of the files read in which
+    /// no position applied to a live data file.
+    pub(crate) fn packed(&self) -> Report {
+        let files = counted(self.files_in, "position delete file");
+        let dropped = match self.dangling {
+            0 => String::new(),
+            dangling => format!(", dropped {dangling} dangling"),
+        };
+        self.report(format!("Rewrote {files} into {}{dropped}", self.files_out))
+            .with("dangling_files", self.dangling)
+    }
+
+    fn report(&self, mut message: String) -> Report {
         if self.groups_failed > 0 {
             let left = counted(self.groups_failed, "file group");
             message.push_str(&format!("; left {left} that other writers changed meanwhile"));
@@ -89,7 +108,7 @@ impl Tally {
     }
 
     /// The result when the plan was empty.
-    pub(super) fn nothing_to_do(&self, files_considered: u64) -> Report {
+    pub(crate) fn nothing_to_do(&self, files_considered: u64, noun: &str) -> Report {
         let reasons: Vec<_> = self
             .skipped
             .iter()
@@ -97,23 +116,17 @@ impl Tally {
             .map(|(why, count)| format!("{why} {count}"))
             .collect();
         let message = match (files_considered, reasons.is_empty()) {
-            (0, _) => "Nothing to do: the table has no data files".to_owned(),
-            (files, true) => format!(
-                "Nothing to do: none of {} needs a rewrite",
-                counted(files, "data file")
-            ),
+            (0, _) => format!("Nothing to do: the table has no {noun}s"),
+            (files, true) => format!("Nothing to do: none of {} needs a rewrite", counted(files, noun)),
             (files, false) => {
-                let files = counted(files, "data file");
+                let files = counted(files, noun);
                 format!(
                     "Nothing to do: none of {files} needs a rewrite ({})",
                     reasons.join(", ")
                 )
             }
         };
-        Report {
-            message,
-            ..self.report()
-        }
+        self.report(message)
     }
 
     fn counts(&self) -> [(&'static str, u64); 12] {

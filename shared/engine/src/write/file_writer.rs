@@ -1,5 +1,6 @@
-//! Writes one data file and describes it for its manifest entry.
+//! Writes one data file, or position-delete file, and describes it for its manifest entry.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,7 +35,6 @@ const WRITE_BYTES: usize = 8 * 1024 * 1024;
 /// Opens the data files of one file group.
 pub(crate) struct FileWriterFactory {
     io: FileIO,
-    schema: SchemaRef,
     spec: PartitionSpecRef,
     arrow_schema: ArrowSchemaRef,
     parquet_schema: SchemaDescPtr,
@@ -44,6 +44,9 @@ pub(crate) struct FileWriterFactory {
     schema_json: String,
     names: FileNames,
     lanes: usize,
+    content: DataContentType,
+    /// The schema that partition values are of.
+    partition_schema: SchemaRef,
 }
 
 impl FileWriterFactory {
@@ -74,12 +77,28 @@ impl FileWriterFactory {
             schema_json: serde_json::to_string(schema.as_ref()).map_err(|e| unwritable(e.to_string()))?,
             names: FileNames::new(group),
             io,
-            schema,
+            partition_schema: schema,
             spec,
             write,
             leaves,
             lanes,
+            content: DataContentType::Data,
         })
+    }
+
+    /// The same for position-delete files, whose own schema says nothing about partitions.
+    pub(crate) fn of_position_deletes(self, partition_schema: SchemaRef) -> Self {
+        Self {
+            content: DataContentType::PositionDeletes,
+            names: self.names.with_suffix("-deletes"),
+            partition_schema,
+            ..self
+        }
+    }
+
+    /// The schema of the batches to write.
+    pub(crate) fn arrow_schema(&self) -> &ArrowSchemaRef {
+        &self.arrow_schema
     }
 
     /// Starts a file in a partition, of which `first` are the first rows: they are not written, they tell how.
@@ -94,7 +113,7 @@ impl FileWriterFactory {
         written: &WrittenFiles,
     ) -> Result<DataFileWriter, FileError> {
         let name = self.names.next();
-        let directory = partition_path(&self.spec, &self.schema, partition)
+        let directory = partition_path(&self.spec, &self.partition_schema, partition)
             .map_err(|source| FileError::write(&name, source))?;
         let path = self.write.locations.locate(&directory, &name);
         let output = self
@@ -111,6 +130,10 @@ impl FileWriterFactory {
             "iceberg.schema".to_owned(),
             self.schema_json.clone(),
         ));
+        if self.content == DataContentType::PositionDeletes {
+            let kind = KeyValue::new("delete-type".to_owned(), "position".to_owned());
+            file.append_key_value_metadata(kind);
+        }
         Ok(DataFileWriter {
             columns: ArrowRowGroupWriterFactory::new(&file, Arc::clone(&self.arrow_schema)),
             factory: Arc::clone(self),
@@ -235,7 +258,30 @@ impl DataFileWriter {
     ///
     /// # Errors
     /// The encoder or the storage fails; the file is of no use then.
-    pub(crate) async fn close(mut self) -> Result<DataFile, FileError> {
+    pub(crate) async fn close(self) -> Result<DataFile, FileError> {
+        let order = self.factory.write.sort_order_id;
+        let (path, mut file) = self.finish().await?;
+        file.sort_order_id(order);
+        file.build().map_err(|e| FileError::encode(&path, e))
+    }
+
+    /// Ends a position-delete file; `referenced` is the only data file it names, if it names just one. Counts
+    /// of its columns would say nothing, nor would bounds over several data files (`PositionDeleteWriter`).
+    ///
+    /// # Errors
+    /// As [`DataFileWriter::close`].
+    pub(crate) async fn close_deletes(self, referenced: Option<String>) -> Result<DataFile, FileError> {
+        let (path, mut file) = self.finish().await?;
+        file.value_counts(HashMap::new())
+            .null_value_counts(HashMap::new());
+        if referenced.is_none() {
+            file.lower_bounds(HashMap::new()).upper_bounds(HashMap::new());
+        }
+        file.referenced_data_file(referenced);
+        file.build().map_err(|e| FileError::encode(&path, e))
+    }
+
+    async fn finish(mut self) -> Result<(String, DataFileBuilder), FileError> {
         self.end_row_group().await?;
         let footer = self.file.finish().map_err(|e| self.encode_error(e))?;
         let size = self.file.bytes_written() as u64;
@@ -245,17 +291,16 @@ impl DataFileWriter {
             .await
             .map_err(|e| FileError::write(&self.path, e))?;
         let mut file = DataFileBuilder::default();
-        file.content(DataContentType::Data)
+        file.content(self.factory.content)
             .file_path(self.path.clone())
             .file_format(DataFileFormat::Parquet)
             .partition(self.partition)
             .partition_spec_id(self.factory.spec.spec_id())
             .record_count(self.rows)
             .file_size_in_bytes(size)
-            .split_offsets(Some(split_offsets(&footer)))
-            .sort_order_id(self.factory.write.sort_order_id);
+            .split_offsets(Some(split_offsets(&footer)));
         self.metrics.fill(&self.factory.leaves, &mut file);
-        file.build().map_err(|e| FileError::encode(&self.path, e))
+        Ok((self.path, file))
     }
 
     fn encode_error(&self, error: ParquetError) -> FileError {

@@ -197,11 +197,12 @@ fn form_encode(text: &str) -> String {
     encoded
 }
 
-/// Names files like Spark's tasks do: `00003-1-<uuid>-00001.parquet`, all of one group with the same middle.
+/// Names files like Spark's tasks do: `00003-3-<uuid>-00001.parquet`, all of one group with the same middle.
 #[derive(Debug)]
 pub(crate) struct FileNames {
     group: usize,
     operation: uuid::Uuid,
+    suffix: &'static str,
     files: std::sync::atomic::AtomicU32,
 }
 
@@ -210,16 +211,22 @@ impl FileNames {
         Self {
             group,
             operation: uuid::Uuid::new_v4(),
+            suffix: "",
             files: std::sync::atomic::AtomicU32::new(0),
         }
+    }
+
+    /// The same with something before the file ending.
+    pub(crate) fn with_suffix(self, suffix: &'static str) -> Self {
+        Self { suffix, ..self }
     }
 
     /// A name that no other call returned.
     pub(crate) fn next(&self) -> String {
         let file = 1 + self.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         format!(
-            "{:05}-{}-{}-{:05}.parquet",
-            self.group, self.group, self.operation, file
+            "{:05}-{}-{}-{:05}{}.parquet",
+            self.group, self.group, self.operation, file, self.suffix
         )
     }
 }

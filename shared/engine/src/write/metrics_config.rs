@@ -73,6 +73,15 @@ impl MetricsConfig {
         Self { default, columns }
     }
 
+    /// Whole bounds of every column, as position-delete files have them (`MetricsConfig.forPositionDelete`):
+    /// equal bounds of the path tell which data file the deletes are about.
+    pub(crate) fn full() -> Self {
+        Self {
+            default: MetricsMode::Full,
+            columns: HashMap::new(),
+        }
+    }
+
     /// The mode of a column, by its dotted name.
     pub(crate) fn mode(&self, column: &str) -> MetricsMode {
         self.columns.get(column).copied().unwrap_or(self.default)

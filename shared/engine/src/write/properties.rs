@@ -54,7 +54,30 @@ impl WriteProperties {
     /// # Errors
     /// A value cannot be used; names the property. Checked before anything is written.
     pub(crate) fn of(table: &TableMetadata) -> Result<Self, OptionError> {
-        let all = table.properties();
+        Self::read(table, table.properties())
+    }
+
+    /// How position-delete files are written: by `write.delete.parquet.*`, and where that says nothing as data
+    /// files are (`Parquet.DeleteWriteBuilder`), but for settings of single columns.
+    ///
+    /// # Errors
+    /// As [`WriteProperties::of`].
+    pub(crate) fn of_position_deletes(table: &TableMetadata) -> Result<Self, OptionError> {
+        const OF_DELETES: &str = "write.delete.parquet.";
+        let mut all = table.properties().clone();
+        all.retain(|key, _| !key.contains(".column."));
+        for (key, value) in table.properties() {
+            if let Some(name) = key.strip_prefix(OF_DELETES) {
+                all.insert(format!("write.parquet.{name}"), value.clone());
+            }
+        }
+        Ok(Self {
+            metrics: MetricsConfig::full(),
+            ..Self::read(table, &all)?
+        })
+    }
+
+    fn read(table: &TableMetadata, all: &HashMap<String, String>) -> Result<Self, OptionError> {
         let codec = all
             .get("write.parquet.compression-codec")
             .map_or("zstd", String::as_str);

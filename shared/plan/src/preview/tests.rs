@@ -1,5 +1,6 @@
 //! The numbers of each action, and what is said where there are none.
 
+use iceberg::spec::DataContentType;
 use serde_json::json;
 
 use super::*;
@@ -91,20 +92,12 @@ async fn an_expiry_needs_no_manifests() {
 #[tokio::test]
 async fn actions_not_built_yet_tell_what_metadata_can() {
     let table = DiskTable::new();
-    let mut state = state(vec![], vec![delete("p1"), delete("p2")]);
+    let mut state = TableState::empty();
     for index in 0..3 {
         state
             .manifests
             .push(table.manifest(&format!("m{index}"), true, vec![]).await);
     }
-    let positions = preview_of(&table, &state, Action::RewritePositionDeleteFiles);
-    assert_eq!(
-        (
-            number(&positions, "delete_files_in"),
-            number(&positions, "delete_files_out")
-        ),
-        (Some(2), None)
-    );
     let manifests = preview_of(&table, &state, Action::RewriteManifests);
     assert_eq!(
         (
@@ -116,7 +109,32 @@ async fn actions_not_built_yet_tell_what_metadata_can() {
     let orphans = preview_of(&table, &state, Action::RemoveOrphanFiles);
     assert_eq!(number(&orphans, "orphan_files"), None);
     assert_eq!(manifests.note, None);
-    for preview in [positions, orphans] {
+    for preview in [orphans] {
         assert!(preview.note.unwrap().contains("not built yet"));
     }
+}
+
+#[test]
+fn position_deletes_that_dangle_or_are_many_are_counted() {
+    let mut deletes: Vec<_> = (0..5).map(|index| delete(&format!("p{index}"))).collect();
+    deletes.push(delete("dangling").partition(2));
+    deletes.push(delete("lone").partition(3));
+    let data = vec![FileOf::data("a", 10), FileOf::data("b", 10).partition(3)];
+    let preview = preview_of(
+        &DiskTable::new(),
+        &state(data, deletes),
+        Action::RewritePositionDeleteFiles,
+    );
+    assert_eq!((preview.source, &preview.note), (PreviewSource::Live, &None));
+    let names = [
+        "files_considered",
+        "files_in",
+        "file_groups",
+        "skipped_too_few_files",
+    ];
+    assert_eq!(
+        names.map(|name| number(&preview, name).unwrap_or_default()),
+        [7, 6, 2, 1]
+    );
+    assert_eq!(number(&preview, "files_out"), None);
 }

@@ -280,7 +280,7 @@ fn rewrite(plan: &RewritePlan, before: &[FileOf], factors: &mut impl Iterator<It
 
 /// (files outside the band, files), the measure that every rewrite for size has to lower.
 fn measure(files: &[FileOf], settings: &Compaction) -> (usize, usize) {
-    let band = Band::wanted(settings);
+    let band = Band::wanted(settings.sizes());
     let sizes = files
         .iter()
         .map(|file| file.builder.build().unwrap().file_size_in_bytes());
