@@ -5,6 +5,7 @@ import pytest
 import check
 import snowpack
 import tables
+from content import current_rows
 from lake import Catalog, Table
 
 ENTRY = "status, snapshot_id, sequence_number, file_sequence_number, data_file.file_path, data_file.content"
@@ -33,12 +34,12 @@ def files_told(table: Table) -> list:
     """What planning sees of each file, statistics included."""
     columns = [c for c in table.sql("select * from {t}.files limit 0").columns if c != "readable_metrics"]
     told = (row.asDict() for row in table.metadata_table("files", ", ".join(columns)))
-    return sorted(str({name: _ordered(value) for name, value in file.items()}) for file in told)
+    return sorted(str({name: _statistics(value) for name, value in file.items()}) for file in told)
 
 
-def _ordered(value):
-    """Statistics by column have no order of their own."""
-    return sorted(value.items()) if isinstance(value, dict) else value
+def _statistics(value):
+    """Statistics by column have no order, and having none is the same as not having them."""
+    return sorted(value.items()) or None if isinstance(value, dict) else value
 
 
 def by_spark(table: Table, specs: list[int]) -> tuple[int, set]:
@@ -58,10 +59,10 @@ def rewrite_like_spark(table: Table) -> snowpack.Outcome:
     """Rewrites: same entries as Spark keeps, in no more manifests, the same rows in every snapshot."""
     before, told, history = check.take(table), files_told(table), old_entries(table)
     spark_count, spark_entries = by_spark(table, specs_of(table))
-    before_count, before_entries = len(manifests(table)), entries(table)
+    before_entries = entries(table)
     outcome = snowpack.run(table, "rewrite_manifests").completed()
     after = manifests(table)
-    assert len(after) <= min(spark_count, before_count), outcome.message
+    assert len(after) <= spark_count, outcome.message
     assert entries(table) == before_entries == spark_entries
     assert files_told(table) == told
     assert old_entries(table) == history
@@ -127,10 +128,13 @@ def test_only_the_spec_asked_for(lake: Catalog):
 
 def test_a_large_table_is_clustered_by_partition(lake: Catalog):
     """Commits that touch every partition leave manifests that cover them all; afterwards each covers a narrow range."""
-    table = lake.create("manifests.clustered", "id bigint, part int", "part", **{
+    # Bounds of random numbers do not compress, so that few files fill a manifest.
+    wide = ", ".join(f"r{index} double" for index in range(12))
+    table = lake.create("manifests.clustered", f"part int, {wide}", "part", **{
         "commit.manifest.target-size-bytes": "32768", "commit.manifest-merge.enabled": "false"})
-    for _ in range(4):
-        table.insert("select id, cast(id as int) from range(300)")
+    for seed in range(2):
+        numbers = ", ".join(f"rand({seed * 100 + index})" for index in range(12))
+        table.insert(f"select cast(id as int), {numbers} from range(200)")
     rewrite_like_spark(table)
     ranges = sorted((int(row.partition_summaries[0].lower_bound), int(row.partition_summaries[0].upper_bound)) for row in manifests(table))
     assert len(ranges) > 1
@@ -149,14 +153,18 @@ def test_a_dropped_source_column_is_no_obstacle(lake: Catalog):
     assert_converged(table)
 
 
-def test_an_upgraded_partition_type_is_one_type_afterwards(lake: Catalog):
+def test_a_promoted_partition_value_has_one_type_afterwards(lake: Catalog):
+    """Spark cannot read such a table's older snapshots, so only the current one is compared."""
     table = lake.create("manifests.promoted", "id bigint, part int", "part")
     table.insert("select id, cast(id % 3 as int) from range(30)")
     table.sql("alter table {t} alter column part type bigint")
     table.insert("select id, id % 3 + 4000000000 from range(30)")
-    rewrite_like_spark(table)
-    assert len(manifests(table)) == 1
-    check.pyiceberg_reads(table)
+    rows, before = current_rows(table), entries(table)
+    assert snowpack.run(table, "rewrite_manifests").completed().message == "Rewrote 2 manifests into 1"
+    assert (current_rows(table), entries(table)) == (rows, before)
+    assert table.sql("select count(*) from {t} where part = 1").first()[0] == 10
+    check.sound(table)
+    assert_converged(table)
 
 
 def test_spark_writes_on_after_a_rewrite(lake: Catalog):
