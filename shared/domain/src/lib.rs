@@ -25,8 +25,8 @@ pub use job::{
 };
 pub use names::{DatabaseName, NameError, TableId, TableName};
 pub use options::{
-    Compaction, Expiry, JobOptions, OptionError, OptionKind, OptionSpec, OptionValue, Properties,
-    RewriteJobOrder, Strategy, option_specs,
+    Compaction, Expiry, JobOptions, OptionError, OptionKind, OptionSpec, OptionValue, OrphanRemoval,
+    PrefixMismatch, Properties, RewriteJobOrder, Strategy, option_specs,
 };
 pub use table::{CacheEntry, CacheState, Drain, SyncGeneration};
 pub use time::{Duration, Timestamp};

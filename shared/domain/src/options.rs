@@ -4,12 +4,14 @@
 //! deployment's settings of the same name, then Iceberg's table properties, then the default. Names and
 //! meanings are Spark's (`RewriteDataFiles`, `SizeBasedFileRewritePlanner`, `ExpireSnapshots` of Iceberg 1.10).
 
+mod orphans;
 mod resolve;
 mod spec;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use orphans::{OrphanRemoval, PrefixMismatch};
 pub use resolve::{Compaction, Expiry, Properties, RewriteJobOrder, Strategy};
 pub use spec::{OptionKind, OptionSpec, option_specs};
 

@@ -33,7 +33,7 @@ impl Properties<'_> {
     }
 
     /// The table property `snowpack.<name>`, else the deployment's setting.
-    fn snowpack<T: FromStr>(&self, name: &str) -> Result<Option<T>, OptionError> {
+    pub(super) fn snowpack<T: FromStr>(&self, name: &str) -> Result<Option<T>, OptionError> {
         let property = format!("snowpack.{name}");
         let found = self.table.get(&property).or_else(|| self.deployment.get(name));
         found.map(|text| Self::parse(&property, text)).transpose()
@@ -130,7 +130,7 @@ pub struct Expiry {
 }
 
 /// Typed reads of one action's options.
-struct Given<'a>(&'a JobOptions, Action);
+pub(super) struct Given<'a>(pub(super) &'a JobOptions, pub(super) Action);
 
 impl Given<'_> {
     fn int(&self, name: &str) -> Option<i64> {
@@ -145,25 +145,25 @@ impl Given<'_> {
     fn count(&self, name: &str) -> Option<usize> {
         self.int(name).and_then(|value| usize::try_from(value).ok())
     }
-    fn float(&self, name: &str) -> Option<f64> {
+    pub(super) fn float(&self, name: &str) -> Option<f64> {
         match self.0.get(self.1, name)? {
             OptionValue::Float(value) => Some(*value),
             _ => None,
         }
     }
-    fn bool(&self, name: &str) -> Option<bool> {
+    pub(super) fn bool(&self, name: &str) -> Option<bool> {
         match self.0.get(self.1, name)? {
             OptionValue::Bool(value) => Some(*value),
             _ => None,
         }
     }
-    fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(self.1, name)? {
             OptionValue::Text(value) => Some(value),
             _ => None,
         }
     }
-    fn refuse(&self, name: &str, reason: String) -> OptionError {
+    pub(super) fn refuse(&self, name: &str, reason: String) -> OptionError {
         OptionError {
             option: format!("{}.{name}", self.1),
             reason,
