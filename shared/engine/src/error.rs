@@ -7,6 +7,7 @@ use snowpack_plan::{ExpiryError, PlanError};
 use snowpack_service::ports::ActionStop;
 
 use crate::file_error::FileError;
+use crate::orphans::OrphanError;
 
 /// Why an action stopped. Every message names the table, file or option.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,9 @@ pub(crate) enum EngineError {
     /// The expiry asked for is not possible.
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
+    /// Orphans could not be told apart safely.
+    #[error(transparent)]
+    Orphans(#[from] OrphanError),
     /// The action is not part of this version.
     #[error(
         "{0} is not available in this version of Snowpack; nothing was touched: submit the job without it"
@@ -102,6 +106,7 @@ impl EngineError {
             Self::Catalog(error) => error.is_transient(),
             Self::File(error) => error.is_transient(),
             Self::Plan(error) => error.is_transient(),
+            Self::Orphans(error) => error.is_transient(),
             Self::Contended { .. } | Self::Unknown { .. } | Self::TooSlow(_) => true,
             _ => false,
         }

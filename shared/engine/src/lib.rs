@@ -1,4 +1,4 @@
-//! The maintenance engine: rewrite_data_files and expire_snapshots on Iceberg tables, natively.
+//! The maintenance engine: rewrite_data_files, expire_snapshots and remove_orphan_files on Iceberg tables, natively.
 
 mod commit;
 mod delete;
@@ -8,6 +8,7 @@ mod expire;
 #[cfg(test)]
 mod fake;
 mod file_error;
+mod orphans;
 pub mod points;
 mod read;
 mod report;

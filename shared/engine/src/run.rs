@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{
-    Action, ActionResult, Compaction, Expiry, JobOptions, OptionError, Properties, TableId,
+    Action, ActionResult, Compaction, Expiry, JobOptions, OptionError, OrphanRemoval, Properties, TableId,
 };
 use snowpack_plan::{ACTION_SUMMARY_KEY, check_metadata, check_settings};
 use snowpack_service::ports::{ActionStop, Clock, Engine, Provenance, Supervisor};
@@ -13,6 +13,7 @@ use snowpack_service::ports::{ActionStop, Clock, Engine, Provenance, Supervisor}
 use crate::commit::Committer;
 use crate::error::EngineError;
 use crate::expire::{ExpireProposal, expire_snapshots};
+use crate::orphans::{self, OrphanFiles};
 use crate::report::Report;
 use crate::rewrite::Rewrite;
 
@@ -63,6 +64,10 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
         if actions.contains(&Action::ExpireSnapshots) {
             Expiry::resolve(options, self.properties(&table), self.clock.now())?;
         }
+        if actions.contains(&Action::RemoveOrphanFiles) {
+            let settings = OrphanRemoval::resolve(options, self.properties(&table), self.clock.now())?;
+            orphans::check(&table, &settings)?;
+        }
         Ok(())
     }
 
@@ -93,6 +98,15 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                     now,
                 };
                 expire_snapshots(&committer, &proposal).await
+            }
+            Action::RemoveOrphanFiles => {
+                let now = self.clock.now();
+                let removal = OrphanFiles {
+                    catalog: self.catalog.as_ref(),
+                    supervisor: task.supervisor.as_ref(),
+                    settings: OrphanRemoval::resolve(task.options, self.properties(&table), now)?,
+                };
+                removal.run(&table).await
             }
             action => Err(EngineError::NotBuilt(action)),
         }
@@ -150,7 +164,10 @@ impl<C: Catalog, K: Clock> Engine for MaintenanceEngine<C, K> {
 
 /// Whether this version of the engine does the action.
 fn is_built(action: Action) -> bool {
-    matches!(action, Action::RewriteDataFiles | Action::ExpireSnapshots)
+    matches!(
+        action,
+        Action::RewriteDataFiles | Action::ExpireSnapshots | Action::RemoveOrphanFiles
+    )
 }
 
 /// What the snapshot summary of a commit says about who made it.
