@@ -90,7 +90,7 @@ def test_data_files_other_than_parquet_are_not_touched(lake: Catalog, format: st
     assert check.footprint(table) == before
 
 
-@pytest.mark.parametrize("action", ["rewrite_position_delete_files", "rewrite_manifests", "remove_orphan_files"])
+@pytest.mark.parametrize("action", ["rewrite_position_delete_files", "rewrite_manifests"])
 def test_an_action_not_built_yet_is_refused_before_any_work(table: Table, action: str):
     before = check.footprint(table)
     assert action in snowpack.run(table, "rewrite_data_files", action).failed().said

@@ -1,7 +1,7 @@
 //! For tests: a catalog in memory that can lose races and answers, and a table whose files exist only as
 //! lists of rows, with a naive reader. What the reader says must not change by maintenance.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -35,6 +35,10 @@ pub(crate) struct FakeCatalog {
     stored: Mutex<(u64, Arc<TableMetadata>)>,
     io: FileIO,
     pub(crate) faults: Mutex<VecDeque<Fault>>,
+    /// Other tables of the catalog; `None` for one that cannot be loaded.
+    pub(crate) neighbours: Mutex<BTreeMap<TableId, Option<LoadedTable>>>,
+    /// What happens before the next loads, one for each.
+    pub(crate) before_load: Mutex<VecDeque<Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>>>,
     /// Compare-and-sets asked for.
     pub(crate) commits: AtomicU64,
 }
@@ -46,6 +50,8 @@ impl FakeCatalog {
             stored: Mutex::new((0, Arc::new(metadata))),
             io,
             faults: Mutex::default(),
+            neighbours: Mutex::default(),
+            before_load: Mutex::default(),
             commits: AtomicU64::new(0),
         }
     }
@@ -84,7 +90,16 @@ impl FakeCatalog {
 }
 
 impl Catalog for FakeCatalog {
-    async fn load(&self, _: &TableId) -> Result<LoadedTable, CatalogError> {
+    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        if let Some(neighbour) = self.neighbours.lock().unwrap().get(table) {
+            return neighbour
+                .clone()
+                .ok_or_else(|| CatalogError::Unavailable("busy".to_owned()));
+        }
+        let before = self.before_load.lock().unwrap().pop_front();
+        if let Some(work) = before {
+            work().await;
+        }
         Ok(self.now())
     }
 
@@ -112,7 +127,8 @@ impl Catalog for FakeCatalog {
     }
 
     async fn tables(&self, _: &str) -> Result<Vec<TableId>, CatalogError> {
-        Ok(vec![self.id.clone()])
+        let neighbours = self.neighbours.lock().unwrap();
+        Ok(neighbours.keys().chain([&self.id]).cloned().collect())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use iceberg::spec::{DataContentType, ManifestContentType, ManifestFile, TableMetadata};
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
-    Action, Compaction, Expiry, JobOptions, Preview, PreviewSource, Properties, Timestamp,
+    Action, Compaction, Expiry, JobOptions, OrphanRemoval, Preview, PreviewSource, Properties, Timestamp,
 };
 
 use crate::error::PlanError;
@@ -64,7 +64,7 @@ impl PreviewRequest<'_> {
                     .clone()
                     .map(|state| manifest_numbers(&state.manifests, target))
             }
-            Action::RemoveOrphanFiles => Ok(numbers([("orphan_files", None)])),
+            Action::RemoveOrphanFiles => self.orphans(),
         };
         match numbers {
             Ok(numbers) => Preview {
@@ -104,6 +104,13 @@ impl PreviewRequest<'_> {
             .map_err(|error: ExpiryError| error.to_string())
     }
 
+    fn orphans(&self) -> Result<Numbers, String> {
+        OrphanRemoval::resolve(self.options, self.properties(), self.now)
+            .map_err(|error| error.to_string())?;
+        check_metadata(self.table).map_err(|error| error.to_string())?;
+        Ok(numbers([("orphan_files", None)]))
+    }
+
     fn note(&self, action: Action) -> Option<String> {
         let note = match action {
             Action::RewriteDataFiles => return None,
@@ -112,9 +119,10 @@ impl PreviewRequest<'_> {
             Action::RewritePositionDeleteFiles | Action::RewriteManifests => {
                 "this action is not built yet: these are the files it would look at, and a run is refused"
             }
-            Action::RemoveOrphanFiles => {
-                "this action is not built yet, and only listing the table's storage tells how many there are"
+            Action::RemoveOrphanFiles if gc_enabled(&self.table.metadata) => {
+                "only listing the table's storage tells: run it with the option remove_orphan_files.dry_run"
             }
+            Action::RemoveOrphanFiles => "gc.enabled is false: no file is deleted",
         };
         Some(note.to_owned())
     }

@@ -167,6 +167,14 @@ impl Reachability {
     }
 }
 
+#[cfg(test)]
+impl Reachability {
+    /// Adds a reference, for tests.
+    pub(crate) fn reference(&mut self, location: &str) {
+        self.insert(location);
+    }
+}
+
 fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = &str> {
     let table = metadata.statistics_iter().map(|file| &file.statistics_path);
     let partition = metadata

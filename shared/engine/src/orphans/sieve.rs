@@ -188,6 +188,21 @@ impl<'a> Sieve<'a> {
     }
 }
 
+#[cfg(test)]
+impl Sieve<'_> {
+    /// Holds no more candidates than this.
+    pub(crate) fn holding(mut self, most: usize) -> Self {
+        self.most_orphans = most;
+        self
+    }
+
+    /// Sees what this shows.
+    pub(crate) fn seeing(mut self, visibility: Visibility) -> Self {
+        self.visibility = visibility;
+        self
+    }
+}
+
 /// Whether nothing references a file, or only under another prefix where that does not count.
 pub(crate) fn is_unreferenced(reach: &Reachability, file: &FileUri, settings: &OrphanRemoval) -> bool {
     match reach.judge(file) {

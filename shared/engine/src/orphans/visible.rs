@@ -29,6 +29,14 @@ impl Visibility {
         }
     }
 
+    /// Shows folders that start so, for tests.
+    #[cfg(test)]
+    pub(crate) fn with(partition: &str) -> Self {
+        Self {
+            partitions: vec![partition.to_owned()],
+        }
+    }
+
     /// Whether a path, relative to the folder that was listed, is hidden or inside something hidden.
     pub(crate) fn is_hidden(&self, path: &str) -> bool {
         path.split('/').any(|name| {

@@ -113,9 +113,23 @@ async fn actions_not_built_yet_tell_what_metadata_can() {
         ),
         (Some(3), Some(1))
     );
-    let orphans = preview_of(&table, &state, Action::RemoveOrphanFiles);
-    assert_eq!(number(&orphans, "orphan_files"), None);
-    for preview in [positions, manifests, orphans] {
+    for preview in [positions, manifests] {
         assert!(preview.note.unwrap().contains("not built yet"));
     }
+}
+
+#[test]
+fn orphans_are_told_by_a_listing_only() {
+    let mut table = DiskTable::new();
+    let state = TableState::empty();
+    let preview = preview_of(&table, &state, Action::RemoveOrphanFiles);
+    assert_eq!(number(&preview, "orphan_files"), None);
+    assert!(preview.note.unwrap().contains("remove_orphan_files.dry_run"));
+    table.json["properties"] = json!({"gc.enabled": "false"});
+    let preview = preview_of(&table, &state, Action::RemoveOrphanFiles);
+    assert!(preview.note.unwrap().contains("no file is deleted"));
+    table.json["properties"] = json!({"snowpack.orphan_file_min_age_hours": "1"});
+    let preview = preview_of(&table, &state, Action::RemoveOrphanFiles);
+    assert_eq!(preview.source, PreviewSource::None);
+    assert!(preview.note.unwrap().contains("24 hours"));
 }
