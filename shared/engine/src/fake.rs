@@ -17,10 +17,13 @@ mod table;
 
 pub(crate) use table::{BY_PART, FLAT, FakeTable, Row};
 
+/// What another writer does.
+type Work = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
 /// What happens at a compare-and-set.
 pub(crate) enum Fault {
     /// Another writer does this first.
-    Meanwhile(Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>),
+    Meanwhile(Work),
     /// Applied, but the answer is lost.
     AppliedUnknown,
     /// Not applied, and the answer is lost.
@@ -38,7 +41,7 @@ pub(crate) struct FakeCatalog {
     /// Other tables of the catalog; `None` for one that cannot be loaded.
     pub(crate) neighbours: Mutex<BTreeMap<TableId, Option<LoadedTable>>>,
     /// What happens before the next loads, one for each.
-    pub(crate) before_load: Mutex<VecDeque<Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>>>,
+    before_load: Mutex<VecDeque<Work>>,
     /// Compare-and-sets asked for.
     pub(crate) commits: AtomicU64,
 }
@@ -67,6 +70,12 @@ impl FakeCatalog {
 
     pub(crate) fn will(&self, fault: Fault) {
         self.faults.lock().unwrap().push_back(fault);
+    }
+
+    /// Another writer does this before the next load that has nothing of the kind yet.
+    pub(crate) fn before_load(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let work = Box::new(move || -> BoxFuture<'static, ()> { Box::pin(work) });
+        self.before_load.lock().unwrap().push_back(work);
     }
 
     /// The compare-and-set itself.

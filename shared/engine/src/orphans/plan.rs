@@ -96,7 +96,7 @@ mod tests {
         let digest = |orphans: &[Orphan]| FrozenPlan::freeze(orphans.to_vec()).digest().to_owned();
         let (a, b) = (orphan("/a", 1, 2), orphan("/b", 3, 4));
         let both = digest(&[a.clone(), b.clone()]);
-        assert_eq!(both, digest(&[b.clone(), a.clone()]));
+        assert_eq!(both, digest(&[b, a.clone()]));
         assert_eq!(both.len(), 64);
         for other in [
             vec![a.clone()],

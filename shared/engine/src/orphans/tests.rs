@@ -257,24 +257,12 @@ async fn what_is_committed_during_the_run_stays() {
         lake.write(&unborn.file_path()[unborn.file_path().find("t/data").unwrap()..]);
         let path = unborn.file_path().to_owned();
         for _ in 0..loads_before {
-            let nothing = || -> futures::future::BoxFuture<'static, ()> { Box::pin(async {}) };
-            lake.table
-                .catalog
-                .before_load
-                .lock()
-                .unwrap()
-                .push_back(Box::new(nothing));
+            lake.table.catalog.before_load(async {});
         }
         let table = lake.table.clone();
-        let commit = move || -> futures::future::BoxFuture<'static, ()> {
-            Box::pin(async move { table.append_file(BY_PART, unborn).await })
-        };
         lake.table
             .catalog
-            .before_load
-            .lock()
-            .unwrap()
-            .push_back(Box::new(commit));
+            .before_load(async move { table.append_file(BY_PART, unborn).await });
         assert_eq!(
             lake.message().await,
             "Removed 1 orphan file (10 B)",
@@ -299,18 +287,10 @@ async fn deletes_forbidden_or_revoked_meanwhile_stop() {
     assert!(matches!(ended, Err(EngineError::Stopped(ActionStop::Revoked))));
     assert!(!lake.path("t/data/00999").exists() && lake.path("t/data/01000").exists());
     let table = lake.table.clone();
-    let forbid = move || -> futures::future::BoxFuture<'static, ()> {
-        Box::pin(async move {
-            let updates = HashMap::from([("gc.enabled".to_owned(), "false".to_owned())]);
-            table.update(vec![TableUpdate::SetProperties { updates }]);
-        })
-    };
-    lake.table
-        .catalog
-        .before_load
-        .lock()
-        .unwrap()
-        .push_back(Box::new(forbid));
+    lake.table.catalog.before_load(async move {
+        let updates = HashMap::from([("gc.enabled".to_owned(), "false".to_owned())]);
+        table.update(vec![TableUpdate::SetProperties { updates }]);
+    });
     let message = lake.message().await;
     assert!(message.contains("gc.enabled was set to false"), "{message}");
     assert!(lake.path("t/data/01000").exists());
@@ -328,9 +308,8 @@ async fn a_table_created_anew_meanwhile_is_left_alone() {
     let stranger = FakeTable::at("file:/elsewhere", disk(), FormatVersion::V2, HashMap::new());
     let id = lake.table.catalog.id().clone();
     let before = lake.table.now();
-    let mut neighbours = lake.table.catalog.neighbours.lock().unwrap();
-    neighbours.insert(id, Some(stranger.now()));
-    drop(neighbours);
+    let neighbours = &lake.table.catalog.neighbours;
+    neighbours.lock().unwrap().insert(id, Some(stranger.now()));
     let removal = OrphanFiles {
         catalog: lake.table.catalog.as_ref(),
         supervisor: &FakeSupervisor::default(),
