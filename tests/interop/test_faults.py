@@ -81,13 +81,6 @@ def test_data_files_other_than_parquet_are_not_touched(lake: Catalog, format: st
     assert check.footprint(table) == before
 
 
-@pytest.mark.parametrize("action", ["remove_orphan_files"])
-def test_an_action_not_built_yet_is_refused_before_any_work(table: Table, action: str):
-    before = check.footprint(table)
-    assert action in snowpack.run(table, "rewrite_data_files", action).failed().said
-    assert check.footprint(table) == before
-
-
 @pytest.mark.parametrize("actions, options, named", [
     (["compact"], {}, "compact"),
     (["rewrite_data_files"], {"rewrite_data_files.target": 1}, "target"),

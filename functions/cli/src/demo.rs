@@ -102,9 +102,7 @@ fn catalog_args(folder: &Path) -> CatalogArgs {
 async fn make_table(folder: &Path, args: &CatalogArgs) -> anyhow::Result<AnyCatalog> {
     create_sql_catalog(&folder.join("catalog.db"))?;
     let catalog = open(args).await?;
-    let AnyCatalog::Sql(sql) = &catalog else {
-        bail!("the demo's catalog is a SQL catalog")
-    };
+    let sql = catalog.sql().context("the demo's catalog is a SQL catalog")?;
     let creation = TableCreation::builder()
         .name("orders".to_owned())
         .location(format!("file://{}/warehouse/demo/orders", folder.display()))

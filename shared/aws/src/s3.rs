@@ -5,6 +5,7 @@
 
 mod delete;
 mod failure;
+mod list;
 mod location;
 mod read;
 mod settings;

@@ -10,16 +10,19 @@ use crate::glue::GlueCatalog;
 use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 use crate::rest::RestCatalog;
 use crate::sql::SqlCatalog;
-use crate::storage::DispatchFactory;
+use crate::storage::{DispatchFactory, ObjectStorage};
 
-/// A catalog of any kind.
+/// A catalog of any kind, and the object storage its tables are listed in.
 #[derive(Clone, Debug)]
-pub enum AnyCatalog {
-    /// Tables in a SQL database.
+pub struct AnyCatalog {
+    adapter: Adapter,
+    objects: Option<Arc<dyn ObjectStorage>>,
+}
+
+#[derive(Clone, Debug)]
+enum Adapter {
     Sql(SqlCatalog),
-    /// A REST server.
     Rest(RestCatalog),
-    /// AWS Glue.
     Glue(GlueCatalog),
 }
 
@@ -31,14 +34,26 @@ pub enum AnyCatalog {
 /// [`CatalogError::Configuration`] for what can be told to be wrong, a missing SQLite file among it.
 pub async fn open(
     config: &CatalogConfig,
-    objects: Option<Arc<dyn StorageFactory>>,
+    objects: Option<Arc<dyn ObjectStorage>>,
 ) -> Result<AnyCatalog, CatalogError> {
-    let factory: Arc<dyn StorageFactory> = Arc::new(DispatchFactory::new(objects));
+    let served = objects.clone().map(|objects| objects as Arc<dyn StorageFactory>);
+    let factory: Arc<dyn StorageFactory> = Arc::new(DispatchFactory::new(served));
     let io = file_io(&factory, config);
-    match config.kind {
-        CatalogKind::Sql => SqlCatalog::open(config, io).await.map(AnyCatalog::Sql),
-        CatalogKind::Rest => RestCatalog::open(config, factory).map(AnyCatalog::Rest),
-        CatalogKind::Glue => GlueCatalog::open(config, io).await.map(AnyCatalog::Glue),
+    let adapter = match config.kind {
+        CatalogKind::Sql => Adapter::Sql(SqlCatalog::open(config, io).await?),
+        CatalogKind::Rest => Adapter::Rest(RestCatalog::open(config, factory)?),
+        CatalogKind::Glue => Adapter::Glue(GlueCatalog::open(config, io).await?),
+    };
+    Ok(AnyCatalog { adapter, objects })
+}
+
+impl AnyCatalog {
+    /// The catalog itself when it is kept in a SQL database; others create no tables.
+    pub fn sql(&self) -> Option<&SqlCatalog> {
+        match &self.adapter {
+            Adapter::Sql(catalog) => Some(catalog),
+            _ => None,
+        }
     }
 }
 
@@ -51,34 +66,36 @@ fn file_io(factory: &Arc<dyn StorageFactory>, config: &CatalogConfig) -> FileIO 
 
 impl Catalog for AnyCatalog {
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
-        match self {
-            Self::Sql(catalog) => catalog.load(table).await,
-            Self::Rest(catalog) => catalog.load(table).await,
-            Self::Glue(catalog) => catalog.load(table).await,
-        }
+        let loaded = match &self.adapter {
+            Adapter::Sql(catalog) => catalog.load(table).await,
+            Adapter::Rest(catalog) => catalog.load(table).await,
+            Adapter::Glue(catalog) => catalog.load(table).await,
+        };
+        loaded.map(|table| table.with_objects(self.objects.clone()))
     }
 
     async fn commit(&self, base: &LoadedTable, change: TableChange) -> Result<LoadedTable, CommitError> {
-        match self {
-            Self::Sql(catalog) => catalog.commit(base, change).await,
-            Self::Rest(catalog) => catalog.commit(base, change).await,
-            Self::Glue(catalog) => catalog.commit(base, change).await,
-        }
+        let committed = match &self.adapter {
+            Adapter::Sql(catalog) => catalog.commit(base, change).await,
+            Adapter::Rest(catalog) => catalog.commit(base, change).await,
+            Adapter::Glue(catalog) => catalog.commit(base, change).await,
+        };
+        committed.map(|table| table.with_objects(self.objects.clone()))
     }
 
     async fn databases(&self) -> Result<Vec<String>, CatalogError> {
-        match self {
-            Self::Sql(catalog) => catalog.databases().await,
-            Self::Rest(catalog) => catalog.databases().await,
-            Self::Glue(catalog) => catalog.databases().await,
+        match &self.adapter {
+            Adapter::Sql(catalog) => catalog.databases().await,
+            Adapter::Rest(catalog) => catalog.databases().await,
+            Adapter::Glue(catalog) => catalog.databases().await,
         }
     }
 
     async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
-        match self {
-            Self::Sql(catalog) => catalog.tables(database).await,
-            Self::Rest(catalog) => catalog.tables(database).await,
-            Self::Glue(catalog) => catalog.tables(database).await,
+        match &self.adapter {
+            Adapter::Sql(catalog) => catalog.tables(database).await,
+            Adapter::Rest(catalog) => catalog.tables(database).await,
+            Adapter::Glue(catalog) => catalog.tables(database).await,
         }
     }
 }

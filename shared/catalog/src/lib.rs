@@ -19,4 +19,4 @@ pub use glue::GlueCatalog;
 pub use port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 pub use rest::RestCatalog;
 pub use sql::{SqlCatalog, create_sql_catalog};
-pub use storage::{DispatchFactory, is_not_found, normalize_location};
+pub use storage::{DispatchFactory, ListedFile, Listing, ObjectStorage, is_not_found, normalize_location};

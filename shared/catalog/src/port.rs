@@ -11,7 +11,8 @@ use iceberg::spec::{SnapshotReference, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
 use snowpack_domain::TableId;
 
-use crate::metadata::{Document, written_form};
+use crate::metadata::{self, Document, written_form};
+use crate::storage::{self, Listing, ObjectStorage};
 
 /// A table as the catalog had it at one instant.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct LoadedTable {
     pub(crate) refs: Arc<BTreeMap<String, SnapshotReference>>,
     /// The text of its metadata, which says more than `metadata` can hold. Empty where only a server writes it.
     pub(crate) raw: Bytes,
+    /// Lists the table's objects, where it has any.
+    objects: Option<Arc<dyn ObjectStorage>>,
 }
 
 impl LoadedTable {
@@ -41,6 +44,7 @@ impl LoadedTable {
             io,
             refs: Arc::new(refs),
             raw: raw.to_string().into(),
+            objects: None,
         }
     }
 
@@ -57,6 +61,7 @@ impl LoadedTable {
             io,
             refs: Arc::new(document.refs),
             raw: Bytes::new(),
+            objects: None,
         }
     }
 
@@ -64,6 +69,32 @@ impl LoadedTable {
     pub(crate) fn with_raw(mut self, raw: Bytes) -> Self {
         self.raw = raw;
         self
+    }
+
+    /// The same, its objects listed by `objects`.
+    pub(crate) fn with_objects(mut self, objects: Option<Arc<dyn ObjectStorage>>) -> Self {
+        self.objects = objects;
+        self
+    }
+
+    /// Every file below a folder, with the access the catalog gives to this table.
+    pub fn list(&self, folder: &str) -> Listing {
+        storage::list(self.objects.as_deref(), self.io.config(), folder)
+    }
+
+    /// The table as an older metadata file has it; `None` when there is no such file any more.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the file cannot be read, or not be understood.
+    pub async fn at(&self, metadata_location: &str) -> Result<Option<Self>, CatalogError> {
+        let older = metadata::load(&self.id, metadata_location, &self.io).await;
+        match older {
+            Ok(older) => Ok(Some(older.with_objects(self.objects.clone()))),
+            Err(error) => match self.io.exists(metadata_location).await {
+                Ok(false) => Ok(None),
+                _ => Err(error),
+            },
+        }
     }
 
     /// Its branches and tags by name, `main` included once the table has a snapshot.

@@ -26,7 +26,8 @@ pub use job::{
 pub use names::{DatabaseName, NameError, TableId, TableName};
 pub use options::{
     Compaction, DeleteGranularity, Expiry, FileSizes, JobOptions, ManifestRewrite, OptionError, OptionKind,
-    OptionSpec, OptionValue, PositionDeleteCompaction, Properties, RewriteJobOrder, Strategy, option_specs,
+    OptionSpec, OptionValue, OrphanRemoval, PositionDeleteCompaction, PrefixMismatch, Properties,
+    RewriteJobOrder, Strategy, option_specs,
 };
 pub use table::{CacheEntry, CacheState, Drain, SyncGeneration};
 pub use time::{Duration, Timestamp};

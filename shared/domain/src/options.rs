@@ -5,6 +5,7 @@
 //! meanings are Spark's (`RewriteDataFiles`, `SizeBasedFileRewritePlanner`, `ExpireSnapshots` of Iceberg 1.10).
 
 mod manifests;
+mod orphans;
 mod position_deletes;
 mod resolve;
 mod spec;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use manifests::ManifestRewrite;
+pub use orphans::{OrphanRemoval, PrefixMismatch};
 pub use position_deletes::{DeleteGranularity, PositionDeleteCompaction};
 pub use resolve::{Compaction, Expiry, FileSizes, Properties, RewriteJobOrder, Strategy};
 pub use spec::{OptionKind, OptionSpec, option_specs};

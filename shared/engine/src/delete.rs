@@ -10,7 +10,7 @@ use snowpack_service::ports::{ActionStop, Supervisor};
 use crate::points;
 
 /// Objects per batch: what one S3 `DeleteObjects` request takes.
-const BATCH: usize = 1000;
+pub(crate) const BATCH: usize = 1000;
 /// Single deletes in flight after a batch failed, to find out which files stay.
 const SINGLE_DELETES: usize = 8;
 

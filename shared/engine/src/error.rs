@@ -8,6 +8,7 @@ use snowpack_plan::{ExpiryError, PlanError};
 use snowpack_service::ports::ActionStop;
 
 use crate::file_error::FileError;
+use crate::orphans::OrphanError;
 
 /// Why an action stopped. Every message names the table, file or option.
 #[derive(Debug, thiserror::Error)]
@@ -30,11 +31,9 @@ pub(crate) enum EngineError {
     /// The expiry asked for is not possible.
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
-    /// The action is not part of this version.
-    #[error(
-        "{0} is not available in this version of Snowpack; nothing was touched: submit the job without it"
-    )]
-    NotBuilt(Action),
+    /// Orphans could not be told apart safely.
+    #[error(transparent)]
+    Orphans(#[from] OrphanError),
     /// The table was dropped and created anew while the action ran.
     #[error("table {0} was dropped and created again while it was being maintained; submit the job again")]
     TableReplaced(String),
@@ -126,6 +125,7 @@ impl EngineError {
             Self::Catalog(error) => error.is_transient(),
             Self::File(error) => error.is_transient(),
             Self::Plan(error) => error.is_transient(),
+            Self::Orphans(error) => error.is_transient(),
             Self::Contended { .. } | Self::Unknown { .. } | Self::TooSlow { .. } => true,
             _ => false,
         }

@@ -1,7 +1,7 @@
 //! For tests: a catalog in memory that can lose races and answers, and a table whose files exist only as
 //! lists of rows, with a naive reader. What the reader says must not change by maintenance.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -17,10 +17,13 @@ mod table;
 
 pub(crate) use table::{BY_PART, FLAT, FakeTable, Row};
 
+/// What another writer does.
+type Work = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
 /// What happens at a compare-and-set.
 pub(crate) enum Fault {
     /// Another writer does this first.
-    Meanwhile(Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>),
+    Meanwhile(Work),
     /// Applied, but the answer is lost.
     AppliedUnknown,
     /// Not applied, and the answer is lost.
@@ -35,6 +38,10 @@ pub(crate) struct FakeCatalog {
     stored: Mutex<(u64, Arc<TableMetadata>)>,
     io: FileIO,
     pub(crate) faults: Mutex<VecDeque<Fault>>,
+    /// Other tables of the catalog; `None` for one that cannot be loaded.
+    pub(crate) neighbours: Mutex<BTreeMap<TableId, Option<LoadedTable>>>,
+    /// What happens before the next loads, one for each.
+    before_load: Mutex<VecDeque<Work>>,
     /// Compare-and-sets asked for.
     pub(crate) commits: AtomicU64,
 }
@@ -46,6 +53,8 @@ impl FakeCatalog {
             stored: Mutex::new((0, Arc::new(metadata))),
             io,
             faults: Mutex::default(),
+            neighbours: Mutex::default(),
+            before_load: Mutex::default(),
             commits: AtomicU64::new(0),
         }
     }
@@ -61,6 +70,12 @@ impl FakeCatalog {
 
     pub(crate) fn will(&self, fault: Fault) {
         self.faults.lock().unwrap().push_back(fault);
+    }
+
+    /// Another writer does this before the next load that has nothing of the kind yet.
+    pub(crate) fn before_load(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let work = Box::new(move || -> BoxFuture<'static, ()> { Box::pin(work) });
+        self.before_load.lock().unwrap().push_back(work);
     }
 
     /// The compare-and-set itself.
@@ -84,7 +99,16 @@ impl FakeCatalog {
 }
 
 impl Catalog for FakeCatalog {
-    async fn load(&self, _: &TableId) -> Result<LoadedTable, CatalogError> {
+    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        if let Some(neighbour) = self.neighbours.lock().unwrap().get(table) {
+            return neighbour
+                .clone()
+                .ok_or_else(|| CatalogError::Unavailable("busy".to_owned()));
+        }
+        let before = self.before_load.lock().unwrap().pop_front();
+        if let Some(work) = before {
+            work().await;
+        }
         Ok(self.now())
     }
 
@@ -112,7 +136,8 @@ impl Catalog for FakeCatalog {
     }
 
     async fn tables(&self, _: &str) -> Result<Vec<TableId>, CatalogError> {
-        Ok(vec![self.id.clone()])
+        let neighbours = self.neighbours.lock().unwrap();
+        Ok(neighbours.keys().chain([&self.id]).cloned().collect())
     }
 }
 

@@ -1,5 +1,4 @@
-//! The maintenance engine: rewrite_data_files, rewrite_position_delete_files, expire_snapshots and
-//! rewrite_manifests on Iceberg tables, natively.
+//! The maintenance engine: the five actions on Iceberg tables, natively.
 
 mod arrange;
 mod commit;
@@ -11,6 +10,7 @@ mod expire;
 mod fake;
 mod file_error;
 mod manifests;
+mod orphans;
 pub mod points;
 mod position_deletes;
 mod read;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{
-    Action, ActionResult, Compaction, Expiry, JobOptions, ManifestRewrite, OptionError,
+    Action, ActionResult, Compaction, Expiry, JobOptions, ManifestRewrite, OptionError, OrphanRemoval,
     PositionDeleteCompaction, Properties, TableId,
 };
 use snowpack_plan::{
@@ -18,6 +18,7 @@ use crate::commit::Committer;
 use crate::error::EngineError;
 use crate::expire::{ExpireProposal, expire_snapshots};
 use crate::manifests::{ManifestsProposal, rewrite_manifests};
+use crate::orphans::{self, OrphanFiles};
 use crate::position_deletes::PositionDeleteRewrite;
 use crate::report::Report;
 use crate::rewrite::Rewrite;
@@ -58,9 +59,6 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
         actions: &[Action],
         options: &JobOptions,
     ) -> Result<(), EngineError> {
-        if let Some(action) = actions.iter().find(|action| !is_built(**action)) {
-            return Err(EngineError::NotBuilt(*action));
-        }
         let table = self.catalog.load(table).await?;
         check_metadata(&table)?;
         if actions.contains(&Action::RewriteDataFiles) {
@@ -75,6 +73,10 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
         }
         if actions.contains(&Action::RewriteManifests) {
             self.manifest_rewrite(&table, options)?;
+        }
+        if actions.contains(&Action::RemoveOrphanFiles) {
+            let settings = OrphanRemoval::resolve(options, self.properties(&table), self.clock.now())?;
+            orphans::check(&table, &settings)?;
         }
         Ok(())
     }
@@ -138,7 +140,15 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                 };
                 rewrite_manifests(&committer, proposal, &table.io).await
             }
-            action => Err(EngineError::NotBuilt(action)),
+            Action::RemoveOrphanFiles => {
+                let now = self.clock.now();
+                let removal = OrphanFiles {
+                    catalog: self.catalog.as_ref(),
+                    supervisor: task.supervisor.as_ref(),
+                    settings: OrphanRemoval::resolve(task.options, self.properties(&table), now)?,
+                };
+                removal.run(&table).await
+            }
         }
     }
 }
@@ -190,17 +200,6 @@ impl<C: Catalog, K: Clock> Engine for MaintenanceEngine<C, K> {
             preview: None,
         })
     }
-}
-
-/// Whether this version of the engine does the action.
-fn is_built(action: Action) -> bool {
-    matches!(
-        action,
-        Action::RewriteDataFiles
-            | Action::RewritePositionDeleteFiles
-            | Action::ExpireSnapshots
-            | Action::RewriteManifests
-    )
 }
 
 /// What the snapshot summary of a commit says about who made it.

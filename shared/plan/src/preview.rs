@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
-    Action, Compaction, Expiry, JobOptions, ManifestRewrite, PositionDeleteCompaction, Preview,
-    PreviewSource, Properties, Timestamp,
+    Action, Compaction, Expiry, JobOptions, ManifestRewrite, OrphanRemoval, PositionDeleteCompaction,
+    Preview, PreviewSource, Properties, Timestamp,
 };
 
 use crate::error::PlanError;
@@ -59,7 +59,7 @@ impl PreviewRequest<'_> {
             Action::ExpireSnapshots => self.expiry(),
             Action::RewritePositionDeleteFiles => self.position_deletes(),
             Action::RewriteManifests => self.manifests(),
-            Action::RemoveOrphanFiles => Ok(numbers([("orphan_files", None)])),
+            Action::RemoveOrphanFiles => self.orphans(),
         };
         match numbers {
             Ok(numbers) => Preview {
@@ -120,6 +120,13 @@ impl PreviewRequest<'_> {
         Ok(manifest_numbers(self.table, self.state.clone()?, &settings))
     }
 
+    fn orphans(&self) -> Result<Numbers, String> {
+        OrphanRemoval::resolve(self.options, self.properties(), self.now)
+            .map_err(|error| error.to_string())?;
+        check_metadata(self.table).map_err(|error| error.to_string())?;
+        Ok(numbers([("orphan_files", None)]))
+    }
+
     fn note(&self, action: Action) -> Option<String> {
         let note = match action {
             Action::RewriteDataFiles | Action::RewritePositionDeleteFiles | Action::RewriteManifests => {
@@ -127,9 +134,10 @@ impl PreviewRequest<'_> {
             }
             Action::ExpireSnapshots if gc_enabled(&self.table.metadata) => return None,
             Action::ExpireSnapshots => "gc.enabled is false: snapshots expire, but no file is deleted",
-            Action::RemoveOrphanFiles => {
-                "this action is not built yet, and only listing the table's storage tells how many there are"
+            Action::RemoveOrphanFiles if gc_enabled(&self.table.metadata) => {
+                "only listing the table's storage tells: run it with the option remove_orphan_files.dry_run"
             }
+            Action::RemoveOrphanFiles => "gc.enabled is false: no file is deleted",
         };
         Some(note.to_owned())
     }

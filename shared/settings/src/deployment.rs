@@ -53,6 +53,11 @@ static DEFAULTS: &[(&str, &str, Kind)] = &[
         "min_snapshots_to_keep",
         Kind::AtLeast(1),
     ),
+    (
+        "SNOWPACK_ORPHAN_FILE_MIN_AGE_HOURS",
+        "orphan_file_min_age_hours",
+        Kind::AtLeast(24),
+    ),
 ];
 
 impl Kind {
@@ -108,7 +113,7 @@ fn read<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use snowpack_domain::{Compaction, Duration, Expiry, JobOptions, Properties, Timestamp};
+    use snowpack_domain::{Compaction, Duration, Expiry, JobOptions, OrphanRemoval, Properties, Timestamp};
 
     #[test]
     fn defaults_reach_the_resolved_options() {
@@ -121,6 +126,7 @@ mod tests {
             ("SNOWPACK_PARTIAL_PROGRESS_MAX_COMMITS", "3"),
             ("SNOWPACK_MAX_SNAPSHOT_AGE_DAYS", "2"),
             ("SNOWPACK_MIN_SNAPSHOTS_TO_KEEP", "4"),
+            ("SNOWPACK_ORPHAN_FILE_MIN_AGE_HOURS", "48"),
         ]);
         let defaults = deployment(&environment).unwrap();
         assert_eq!(defaults.len(), DEFAULTS.len());
@@ -147,6 +153,8 @@ mod tests {
             (expiry.older_than, expiry.retain_last),
             (now - Duration::from_days(2), 4)
         );
+        let orphans = OrphanRemoval::resolve(&JobOptions::default(), properties, now).unwrap();
+        assert_eq!(orphans.older_than, now - Duration::from_days(2));
     }
 
     #[test]

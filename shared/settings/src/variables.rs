@@ -107,6 +107,11 @@ pub static VARIABLES: &[Variable] = &[
         "`history.expire.min-snapshots-to-keep`, else 3",
         "Snapshots of a branch kept whatever their age.",
     ),
+    variable(
+        "SNOWPACK_ORPHAN_FILE_MIN_AGE_HOURS",
+        "72",
+        "Age from which a file that nothing references counts as an orphan, at least 24.",
+    ),
 ];
 
 #[cfg(test)]

@@ -12,11 +12,12 @@ use iceberg::io::{
 };
 use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use snowpack_catalog::{Listing, ObjectStorage};
 
 use super::failure::describe;
 use super::location::Location;
 use super::settings::ClientSettings;
-use super::{delete, read, write};
+use super::{delete, list, read, write};
 
 /// Makes storages for `s3`, `s3a` and `s3n` locations.
 ///
@@ -42,6 +43,13 @@ impl StorageFactory for S3StorageFactory {
         Ok(Arc::new(S3Storage {
             settings: ClientSettings::new(self.client.clone(), config.clone()),
         }))
+    }
+}
+
+impl ObjectStorage for S3StorageFactory {
+    fn list(&self, config: &StorageConfig, folder: &str) -> Listing {
+        let settings = ClientSettings::new(self.client.clone(), config.clone());
+        list::below(settings, folder)
     }
 }
 

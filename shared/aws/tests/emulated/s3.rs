@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use bytes::Bytes;
-use iceberg::io::{FileIO, FileIOBuilder};
+use futures::TryStreamExt;
+use iceberg::io::{FileIO, FileIOBuilder, StorageConfig};
 use snowpack_aws::S3StorageFactory;
+use snowpack_catalog::ObjectStorage;
 
 /// Just above two parts of the writer, so that the third is a short one.
 const LARGE: usize = 33 * 1024 * 1024;
@@ -175,4 +177,32 @@ async fn thousands_of_files_are_deleted_in_batches() {
         .await
         .unwrap_err();
     assert!(refused.to_string().contains("refusing"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_below_a_folder_is_listed_over_several_pages() {
+    let bucket = bucket().await;
+    let mut expected = std::collections::BTreeSet::new();
+    for number in 0..1_003 {
+        let path = bucket.path(&format!("t/data/a b={}/{number}%20.parquet", number % 3));
+        let file = bucket.files.new_output(&path).unwrap();
+        file.write(Bytes::from_static(b"xy")).await.unwrap();
+        expected.insert(path);
+    }
+    let beside = bucket.files.new_output(bucket.path("t/data2/x")).unwrap();
+    beside.write(Bytes::from_static(b"x")).await.unwrap();
+    let factory = S3StorageFactory::new(bucket.client.clone());
+    let listing = factory.list(&StorageConfig::new(), &bucket.path("t/data"));
+    let pages: Vec<_> = listing.try_collect().await.unwrap();
+    assert!(pages.len() > 1, "{} pages", pages.len());
+    let files: Vec<_> = pages.into_iter().flatten().collect();
+    assert!(
+        files
+            .iter()
+            .all(|file| file.bytes == 2 && file.modified.is_some())
+    );
+    let found: std::collections::BTreeSet<_> = files.into_iter().map(|file| file.location).collect();
+    assert_eq!(found, expected);
+    let mut nothing = factory.list(&StorageConfig::new(), &bucket.path("t/none"));
+    assert_eq!(nothing.try_next().await.unwrap().unwrap_or_default(), []);
 }

@@ -5,8 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use iceberg::io::{FileIO, FileIOBuilder};
+use futures::TryStreamExt;
+use iceberg::io::{FileIO, FileIOBuilder, StorageConfig};
 use snowpack_aws::S3StorageFactory;
+use snowpack_catalog::{ListedFile, ObjectStorage};
+use snowpack_domain::Timestamp;
 
 use crate::script::{Answer, Request, Script};
 
@@ -147,4 +150,69 @@ async fn keys_that_stay_are_named() {
         assert!(refused.contains(part), "{refused}");
     }
     assert!(!refused.contains("s3://lake/a"), "{refused}");
+}
+
+/// A page of a listing.
+fn listed(objects: &[(&str, u64, &str)], next: Option<&str>) -> Answer {
+    let objects: String = objects
+        .iter()
+        .map(|(key, bytes, modified)| {
+            format!("<Contents><Key>{key}</Key><Size>{bytes}</Size>{modified}</Contents>")
+        })
+        .collect();
+    let next = next.map_or_else(String::new, |token| {
+        format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>")
+    });
+    Answer::ok(format!("<ListBucketResult>{next}{objects}</ListBucketResult>"))
+}
+
+async fn list(script: &Script, folder: &str) -> iceberg::Result<Vec<ListedFile>> {
+    let pages = S3StorageFactory::new(script.s3()).list(&StorageConfig::new(), folder);
+    let pages: Vec<_> = pages.try_collect().await?;
+    Ok(pages.into_iter().flatten().collect())
+}
+
+#[tokio::test]
+async fn listings_are_read_to_their_last_page() {
+    let time = "<LastModified>2026-04-25T14:30:00.000Z</LastModified>";
+    let script = Script::of(vec![
+        listed(&[("t/a b%20c", 7, time), ("t/data/", 0, time)], Some("more+1")),
+        listed(&[], Some("more2")),
+        listed(&[("t/z", 1, "")], None),
+    ]);
+    let files = list(&script, "s3a://lake/t/").await.unwrap();
+    let file = |name: &str, bytes, micros: Option<i64>| ListedFile {
+        location: format!("s3a://lake/t/{name}"),
+        bytes,
+        modified: micros.map(Timestamp::from_micros),
+    };
+    let expected = [
+        file("a b%20c", 7, Some(1_777_127_400_000_000)),
+        file("z", 1, None),
+    ];
+    assert_eq!(files, expected);
+    let asked = script.asked();
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.uri.contains("prefix=t%2F&") || request.uri.ends_with("prefix=t%2F"))
+    );
+    assert!(
+        asked[1].uri.contains("continuation-token=more%2B1"),
+        "{}",
+        asked[1].uri
+    );
+}
+
+#[tokio::test]
+async fn a_listing_that_cannot_be_whole_is_an_error() {
+    let endless = Answer::ok("<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>");
+    let broken = [endless, error(403, "AccessDenied")];
+    for answer in broken {
+        let script = Script::of(vec![listed(&[("t/a", 1, "")], Some("x")), answer]);
+        let failed = list(&script, "s3://lake/t").await.unwrap_err();
+        assert!(failed.to_string().contains("cannot list s3://lake/t"), "{failed}");
+    }
+    let root = list(&Script::of(Vec::new()), "s3://lake/").await.unwrap_err();
+    assert!(root.to_string().contains("s3://lake"), "{root}");
 }

@@ -170,7 +170,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// Runs `work` on the blocking pool and names the file in whatever goes wrong.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     verb: &str,
     path: &Path,
     work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,

@@ -2,12 +2,16 @@
 //! given by the caller.
 
 mod dispatch;
+mod list;
 mod local;
 mod location;
+mod walk;
 
 use std::io;
 
 pub use dispatch::DispatchFactory;
+pub(crate) use list::list;
+pub use list::{ListedFile, Listing, ObjectStorage};
 pub use location::normalize_location;
 
 /// Whether a storage error says that the file does not exist.

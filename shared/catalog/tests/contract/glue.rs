@@ -42,11 +42,12 @@ async fn first_metadata(folder: &TempDir) -> String {
         uri,
         ..CatalogConfig::new(CatalogKind::Sql)
     };
-    let AnyCatalog::Sql(sql) = open(&config, None).await.unwrap() else {
-        panic!("a SQL catalog")
-    };
+    let catalog = open(&config, None).await.unwrap();
     let table = TableId::parse("db.t").unwrap();
-    sql.create_table(&table, creation(folder.path()))
+    catalog
+        .sql()
+        .unwrap()
+        .create_table(&table, creation(folder.path()))
         .await
         .unwrap()
         .metadata_location

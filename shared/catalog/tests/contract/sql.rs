@@ -32,9 +32,7 @@ async fn sql() -> Sql {
     create_sql_catalog(&folder.path().join("catalog.db")).unwrap();
     let catalog = open(&config(&folder), None).await.unwrap();
     let harness = Sql { folder, catalog };
-    let AnyCatalog::Sql(catalog) = &harness.catalog else {
-        panic!("a SQL catalog")
-    };
+    let catalog = harness.catalog.sql().unwrap();
     catalog
         .create_table(&harness.table(), creation(harness.folder.path()))
         .await
@@ -200,9 +198,7 @@ async fn a_wrong_catalog_name_is_told_the_right_ones() {
 #[tokio::test]
 async fn tables_are_created_once() {
     let sql = sql().await;
-    let AnyCatalog::Sql(catalog) = &sql.catalog else {
-        panic!("a SQL catalog")
-    };
+    let catalog = sql.catalog.sql().unwrap();
     let error = catalog
         .create_table(&sql.table(), creation(sql.folder.path()))
         .await

@@ -158,7 +158,7 @@ impl Given<'_> {
     pub(super) fn count(&self, name: &str) -> Option<usize> {
         self.int(name).and_then(|value| usize::try_from(value).ok())
     }
-    fn float(&self, name: &str) -> Option<f64> {
+    pub(super) fn float(&self, name: &str) -> Option<f64> {
         match self.0.get(self.1, name)? {
             OptionValue::Float(value) => Some(*value),
             _ => None,

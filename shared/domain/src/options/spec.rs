@@ -94,6 +94,7 @@ static REMOVE_ORPHAN_FILES: &[OptionSpec] = &[
     option("prefix_mismatch_mode", Choice(&["error", "ignore", "delete"])),
     option("equal_schemes", Text),
     option("equal_authorities", Text),
+    option("max_orphan_ratio", Ratio),
     option("dry_run", Bool),
 ];
 

@@ -130,6 +130,18 @@ impl FakeTable {
         file
     }
 
+    /// Commits a data file made before.
+    pub(crate) async fn append_file(&self, spec: i32, file: DataFile) {
+        self.add(Operation::Append, spec, vec![file]).await;
+    }
+
+    /// Commits a data file at a location nothing is written to.
+    pub(crate) async fn reference(&self, spec: i32, location: &str) {
+        let mut file = self.new_file(DataContentType::Data, spec, 1, 1);
+        let file = file.file_path(location.to_owned()).build().unwrap();
+        self.list_in_manifest(Operation::Append, spec, vec![file]).await;
+    }
+
     /// Appends a Parquet file with these ids.
     pub(crate) async fn append_parquet(&self, part: i32, ids: std::ops::Range<i64>) -> DataFile {
         let rows = ids.end - ids.start;
@@ -199,6 +211,20 @@ impl FakeTable {
     }
 
     async fn add(&self, operation: Operation, spec: i32, files: Vec<DataFile>) {
+        let io = self.now().io;
+        for file in &files {
+            if !io.exists(file.file_path()).await.unwrap() {
+                io.new_output(file.file_path())
+                    .unwrap()
+                    .write("rows".into())
+                    .await
+                    .unwrap();
+            }
+        }
+        self.list_in_manifest(operation, spec, files).await;
+    }
+
+    async fn list_in_manifest(&self, operation: Operation, spec: i32, files: Vec<DataFile>) {
         let base = self.now();
         let id = rand::random::<i64>() & i64::MAX;
         let is_data = files[0].content_type() == DataContentType::Data;
@@ -214,14 +240,6 @@ impl FakeTable {
         };
         let mut sink = ManifestSink::new(version, content, id, schema, spec).unwrap();
         for file in &files {
-            if !base.io.exists(file.file_path()).await.unwrap() {
-                base.io
-                    .new_output(file.file_path())
-                    .unwrap()
-                    .write("rows".into())
-                    .await
-                    .unwrap();
-            }
             sink.add(file.clone(), None).unwrap();
         }
         let mut manifests = vec![sink.finish(&base.io, &path).await.unwrap()];

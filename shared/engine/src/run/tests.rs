@@ -238,11 +238,6 @@ async fn what_cannot_be_done_is_refused_before_anything_is_touched() {
     )
     .unwrap();
     let none = JobOptions::default();
-    let cause = refuse(&[Action::RewriteDataFiles, Action::RemoveOrphanFiles], &none).await;
-    assert!(
-        cause.starts_with("remove_orphan_files is not available"),
-        "{cause}"
-    );
     assert!(
         refuse(&[Action::RewriteDataFiles], &sort)
             .await

@@ -90,7 +90,7 @@ async fn an_expiry_needs_no_manifests() {
 }
 
 #[tokio::test]
-async fn actions_not_built_yet_tell_what_metadata_can() {
+async fn manifests_that_a_rewrite_would_replace_are_counted() {
     let table = DiskTable::new();
     let mut state = TableState::empty();
     for index in 0..3 {
@@ -106,12 +106,7 @@ async fn actions_not_built_yet_tell_what_metadata_can() {
         ),
         (Some(3), Some(1))
     );
-    let orphans = preview_of(&table, &state, Action::RemoveOrphanFiles);
-    assert_eq!(number(&orphans, "orphan_files"), None);
     assert_eq!(manifests.note, None);
-    for preview in [orphans] {
-        assert!(preview.note.unwrap().contains("not built yet"));
-    }
 }
 
 #[test]
@@ -137,4 +132,20 @@ fn position_deletes_that_dangle_or_are_many_are_counted() {
         [7, 6, 2, 1]
     );
     assert_eq!(number(&preview, "files_out"), None);
+}
+
+#[test]
+fn orphans_are_told_by_a_listing_only() {
+    let mut table = DiskTable::new();
+    let state = TableState::empty();
+    let preview = preview_of(&table, &state, Action::RemoveOrphanFiles);
+    assert_eq!(number(&preview, "orphan_files"), None);
+    assert!(preview.note.unwrap().contains("remove_orphan_files.dry_run"));
+    table.json["properties"] = json!({"gc.enabled": "false"});
+    let preview = preview_of(&table, &state, Action::RemoveOrphanFiles);
+    assert!(preview.note.unwrap().contains("no file is deleted"));
+    table.json["properties"] = json!({"snowpack.orphan_file_min_age_hours": "1"});
+    let preview = preview_of(&table, &state, Action::RemoveOrphanFiles);
+    assert_eq!(preview.source, PreviewSource::None);
+    assert!(preview.note.unwrap().contains("24 hours"));
 }

@@ -1,0 +1,231 @@
+//! remove_orphan_files: lists the table's locations and deletes what nothing references.
+//!
+//! Rules kept here, because this action can destroy data: what is in doubt stays. References are read before the
+//! listing, so that what a commit takes out meanwhile stays, and read again after it and before every batch of
+//! deletes, so that what a commit brings in stays. The list of what goes is frozen before the first delete; files
+//! are only ever taken off it.
+
+mod error;
+mod identity;
+mod neighbours;
+mod places;
+mod plan;
+mod reachable;
+mod reached;
+mod sieve;
+mod visible;
+
+pub(crate) use error::OrphanError;
+use futures::TryStreamExt;
+use identity::Names;
+use places::{Neighbours, Place};
+use plan::{FrozenPlan, human_bytes};
+use reachable::Reachability;
+use sieve::{Sieve, is_unreferenced};
+use snowpack_catalog::{Catalog, LoadedTable};
+use snowpack_domain::{Action, OrphanRemoval, Progress};
+use snowpack_plan::gc_enabled;
+use snowpack_service::ports::Supervisor;
+
+use crate::delete::{BATCH, Deletion, delete_unreferenced};
+use crate::error::EngineError;
+use crate::report::{Report, counted};
+use crate::watch::watched;
+
+/// One run of the action.
+#[derive(Debug)]
+pub(crate) struct OrphanFiles<'a, C, S> {
+    pub(crate) catalog: &'a C,
+    pub(crate) supervisor: &'a S,
+    pub(crate) settings: OrphanRemoval,
+}
+
+/// Checks what can be told without asking the catalog for other tables or listing anything.
+///
+/// # Errors
+/// [`OrphanError`] about the location.
+pub(crate) fn check(table: &LoadedTable, settings: &OrphanRemoval) -> Result<(), OrphanError> {
+    places::choose(table, settings, &Neighbours::default(), &Names::of(settings)).map(drop)
+}
+
+impl<C: Catalog, S: Supervisor> OrphanFiles<'_, C, S> {
+    /// Runs the action.
+    ///
+    /// # Errors
+    /// [`OrphanError`] and whatever makes references unknown, before anything is deleted; the supervisor's stop
+    /// between batches of deletes. Files that cannot be deleted are counted and logged, and do not fail the action.
+    pub(crate) async fn run(&self, table: &LoadedTable) -> Result<Report, EngineError> {
+        if !gc_enabled(&table.metadata) {
+            let message = "Nothing to do: gc.enabled is false, so no file may be deleted".to_owned();
+            return Ok(report(message, 0, 0, 0));
+        }
+        let names = Names::of(&self.settings);
+        let neighbours = neighbours::find(self.catalog, &table.id, &names);
+        let neighbours = watched(self.supervisor, neighbours).await??;
+        let places = places::choose(table, &self.settings, &neighbours, &names)?;
+        let mut reach = Reachability::new(names);
+        watched(self.supervisor, reach.add(table)).await??;
+        let mut sieves = Vec::new();
+        for place in &places {
+            sieves.push(self.list(table, place, &reach).await?);
+        }
+        let newest = self.reload(table).await?;
+        watched(self.supervisor, reach.add(&newest)).await??;
+        let (mut listed, mut overflowed, mut orphans) = (0, false, Vec::new());
+        for sieve in sieves {
+            let sifted = sieve.finish(&reach)?;
+            listed += sifted.listed;
+            overflowed |= sifted.overflowed;
+            orphans.extend(sifted.orphans);
+        }
+        let plan = FrozenPlan::freeze(orphans);
+        let outcome = self.execute(table, &plan, &mut reach).await?;
+        Ok(outcome.report(listed, overflowed))
+    }
+
+    async fn list<'b>(
+        &'b self,
+        table: &LoadedTable,
+        place: &'b Place,
+        reach: &Reachability,
+    ) -> Result<Sieve<'b>, EngineError> {
+        let mut sieve = Sieve::new(table, place, &self.settings, reach);
+        let mut listing = table.list(&place.spelled);
+        let broken = |error| OrphanError::Listing {
+            table: table.id.to_string(),
+            source: Box::new(error),
+        };
+        while let Some(page) = watched(self.supervisor, listing.try_next())
+            .await?
+            .map_err(broken)?
+        {
+            sieve.take(page, reach)?;
+        }
+        Ok(sieve)
+    }
+
+    /// The newest metadata of the table that was there at the start.
+    async fn reload(&self, table: &LoadedTable) -> Result<LoadedTable, EngineError> {
+        let newest = watched(self.supervisor, self.catalog.load(&table.id)).await??;
+        if newest.metadata.uuid() != table.metadata.uuid() {
+            return Err(EngineError::TableReplaced(table.id.to_string()));
+        }
+        Ok(newest)
+    }
+
+    async fn execute(
+        &self,
+        table: &LoadedTable,
+        plan: &FrozenPlan,
+        reach: &mut Reachability,
+    ) -> Result<Outcome, EngineError> {
+        let (files, digest) = (plan.orphans().len() as u64, plan.digest());
+        let dry_run = self.settings.dry_run;
+        tracing::info!(table = %table.id, files, bytes = plan.bytes(), digest, dry_run, "orphan files found");
+        if files == 0 {
+            return Ok(Outcome::NothingFound);
+        }
+        if dry_run {
+            return Ok(Outcome::Would {
+                files,
+                bytes: plan.bytes(),
+                digest: digest.to_owned(),
+            });
+        }
+        let mut removed = Removed::default();
+        for batch in plan.orphans().chunks(BATCH) {
+            let newest = self.reload(table).await?;
+            if !gc_enabled(&newest.metadata) {
+                removed.gc_disabled = true;
+                break;
+            }
+            watched(self.supervisor, reach.add(&newest)).await??;
+            let mut paths = Vec::new();
+            for orphan in batch {
+                let uri = reach.names().place(&orphan.location);
+                if is_unreferenced(reach, &uri, &self.settings) {
+                    removed.bytes += orphan.bytes;
+                    paths.push(orphan.location.clone());
+                }
+            }
+            removed.add(delete_unreferenced(&newest.io, &paths, self.supervisor).await?);
+            self.supervisor.progress(Progress {
+                action: Action::RemoveOrphanFiles,
+                done: removed.deletion.deleted + removed.deletion.failed,
+                total: files,
+                unit: "files".to_owned(),
+            });
+        }
+        Ok(Outcome::Removed(removed))
+    }
+}
+
+/// What was deleted.
+#[derive(Debug, Default)]
+struct Removed {
+    deletion: Deletion,
+    /// Bytes of all files that were to be deleted, those that could not be included.
+    bytes: u64,
+    /// The table forbade deletes meanwhile.
+    gc_disabled: bool,
+}
+
+impl Removed {
+    fn add(&mut self, done: Deletion) {
+        self.deletion.deleted += done.deleted;
+        self.deletion.failed += done.failed;
+    }
+}
+
+/// How a run ended.
+enum Outcome {
+    NothingFound,
+    Would { files: u64, bytes: u64, digest: String },
+    Removed(Removed),
+}
+
+impl Outcome {
+    fn report(self, listed: u64, overflowed: bool) -> Report {
+        let more = if overflowed {
+            "; there are more, run it again"
+        } else {
+            ""
+        };
+        match self {
+            Self::NothingFound => {
+                let message = format!("Nothing to do: no orphan among {}", counted(listed, "file"));
+                report(message, listed, 0, 0)
+            }
+            Self::Would { files, bytes, digest } => {
+                let what = counted(files, "orphan file");
+                let size = human_bytes(bytes);
+                let message = format!("Would remove {what} ({size}), a list with SHA-256 {digest}{more}");
+                report(message, listed, files, bytes)
+            }
+            Self::Removed(removed) => {
+                let deleted = removed.deletion.deleted;
+                let mut message = format!(
+                    "Removed {} ({}){more}",
+                    counted(deleted, "orphan file"),
+                    human_bytes(removed.bytes)
+                );
+                if removed.deletion.failed > 0 {
+                    let failed = counted(removed.deletion.failed, "file");
+                    message = format!("{message}; {failed} could not be deleted");
+                }
+                if removed.gc_disabled {
+                    message.push_str("; stopped, because gc.enabled was set to false");
+                }
+                report(message, listed, deleted, removed.bytes)
+            }
+        }
+    }
+}
+
+fn report(message: String, listed: u64, orphans: u64, bytes: u64) -> Report {
+    let counts = [("listed", listed), ("orphans", orphans), ("bytes", bytes)];
+    Report::new(message, counts)
+}
+
+#[cfg(test)]
+mod tests;
