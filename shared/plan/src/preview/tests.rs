@@ -91,12 +91,7 @@ async fn an_expiry_needs_no_manifests() {
 #[tokio::test]
 async fn actions_not_built_yet_tell_what_metadata_can() {
     let table = DiskTable::new();
-    let mut state = state(vec![], vec![delete("p1"), delete("p2")]);
-    for index in 0..3 {
-        state
-            .manifests
-            .push(table.manifest(&format!("m{index}"), true, vec![]).await);
-    }
+    let state = state(vec![], vec![delete("p1"), delete("p2")]);
     let positions = preview_of(&table, &state, Action::RewritePositionDeleteFiles);
     assert_eq!(
         (
@@ -105,18 +100,28 @@ async fn actions_not_built_yet_tell_what_metadata_can() {
         ),
         (Some(2), None)
     );
-    let manifests = preview_of(&table, &state, Action::RewriteManifests);
-    assert_eq!(
-        (
-            number(&manifests, "manifests_in"),
-            number(&manifests, "manifests_out")
-        ),
-        (Some(3), Some(1))
-    );
     let orphans = preview_of(&table, &state, Action::RemoveOrphanFiles);
     assert_eq!(number(&orphans, "orphan_files"), None);
-    assert_eq!(manifests.note, None);
     for preview in [positions, orphans] {
         assert!(preview.note.unwrap().contains("not built yet"));
     }
+}
+
+#[tokio::test]
+async fn manifests_are_counted_as_a_rewrite_would_leave_them() {
+    let table = DiskTable::new();
+    let mut state = TableState::empty();
+    for index in 0..4 {
+        let mut manifest = table.manifest(&format!("m{index}"), true, vec![]).await;
+        manifest.existing_files_count = Some(index.min(1));
+        state.manifests.push(manifest);
+    }
+    let preview = preview_of(&table, &state, Action::RewriteManifests);
+    let counts = ["manifests", "manifests_in", "manifests_out"].map(|name| number(&preview, name));
+    assert_eq!(
+        counts,
+        [Some(4), Some(4), Some(1)],
+        "the one without live files goes too"
+    );
+    assert_eq!((preview.source, preview.note), (PreviewSource::Live, None));
 }
