@@ -89,26 +89,6 @@ async fn an_expiry_needs_no_manifests() {
     );
 }
 
-#[tokio::test]
-async fn manifests_that_a_rewrite_would_replace_are_counted() {
-    let table = DiskTable::new();
-    let mut state = TableState::empty();
-    for index in 0..3 {
-        state
-            .manifests
-            .push(table.manifest(&format!("m{index}"), true, vec![]).await);
-    }
-    let manifests = preview_of(&table, &state, Action::RewriteManifests);
-    assert_eq!(
-        (
-            number(&manifests, "manifests_in"),
-            number(&manifests, "manifests_out")
-        ),
-        (Some(3), Some(1))
-    );
-    assert_eq!(manifests.note, None);
-}
-
 #[test]
 fn position_deletes_that_dangle_or_are_many_are_counted() {
     let mut deletes: Vec<_> = (0..5).map(|index| delete(&format!("p{index}"))).collect();
@@ -148,4 +128,23 @@ fn orphans_are_told_by_a_listing_only() {
     let preview = preview_of(&table, &state, Action::RemoveOrphanFiles);
     assert_eq!(preview.source, PreviewSource::None);
     assert!(preview.note.unwrap().contains("24 hours"));
+}
+
+#[tokio::test]
+async fn manifests_are_counted_as_a_rewrite_would_leave_them() {
+    let table = DiskTable::new();
+    let mut state = TableState::empty();
+    for index in 0..4 {
+        let mut manifest = table.manifest(&format!("m{index}"), true, vec![]).await;
+        manifest.existing_files_count = Some(index.min(1));
+        state.manifests.push(manifest);
+    }
+    let preview = preview_of(&table, &state, Action::RewriteManifests);
+    let counts = ["manifests", "manifests_in", "manifests_out"].map(|name| number(&preview, name));
+    assert_eq!(
+        counts,
+        [Some(4), Some(4), Some(1)],
+        "the one without live files goes too"
+    );
+    assert_eq!((preview.source, preview.note), (PreviewSource::Live, None));
 }
