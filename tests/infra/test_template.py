@@ -126,7 +126,7 @@ def test_the_api_reads_metadata_and_never_touches_tables():
 
 
 def test_the_worker_commits_tables_and_cannot_drop_them_or_change_settings():
-    assert actions("WorkerRole", "glue") == {"glue:GetTable", "glue:UpdateTable"}
+    assert actions("WorkerRole", "glue") == {"glue:GetDatabases", "glue:GetTable", "glue:GetTables", "glue:UpdateTable"}
     for statement in statements("WorkerRole"):
         if "dynamodb:PutItem" in statement["Action"]:
             keys = statement["Condition"]["ForAnyValue:StringLikeIfExists"]["dynamodb:LeadingKeys"]

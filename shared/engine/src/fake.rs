@@ -2,7 +2,7 @@
 //! lists of rows, with a naive reader. What the reader says must not change by maintenance.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
@@ -40,6 +40,8 @@ pub(crate) struct FakeCatalog {
     pub(crate) faults: Mutex<VecDeque<Fault>>,
     /// Other tables of the catalog; `None` for one that cannot be loaded.
     pub(crate) neighbours: Mutex<BTreeMap<TableId, Option<LoadedTable>>>,
+    /// Whether databases and tables may be listed.
+    pub(crate) lists_denied: AtomicBool,
     /// What happens before the next loads, one for each.
     before_load: Mutex<VecDeque<Work>>,
     /// Compare-and-sets asked for.
@@ -54,6 +56,7 @@ impl FakeCatalog {
             io,
             faults: Mutex::default(),
             neighbours: Mutex::default(),
+            lists_denied: AtomicBool::new(false),
             before_load: Mutex::default(),
             commits: AtomicU64::new(0),
         }
@@ -76,6 +79,13 @@ impl FakeCatalog {
     pub(crate) fn before_load(&self, work: impl Future<Output = ()> + Send + 'static) {
         let work = Box::new(move || -> BoxFuture<'static, ()> { Box::pin(work) });
         self.before_load.lock().unwrap().push_back(work);
+    }
+
+    fn list<T>(&self, names: Vec<T>) -> Result<Vec<T>, CatalogError> {
+        match self.lists_denied.load(Ordering::SeqCst) {
+            true => Err(CatalogError::AccessDenied("no list for you".to_owned())),
+            false => Ok(names),
+        }
     }
 
     /// The compare-and-set itself.
@@ -132,12 +142,12 @@ impl Catalog for FakeCatalog {
     }
 
     async fn databases(&self) -> Result<Vec<String>, CatalogError> {
-        Ok(vec!["db".to_owned()])
+        self.list(vec!["db".to_owned()])
     }
 
     async fn tables(&self, _: &str) -> Result<Vec<TableId>, CatalogError> {
         let neighbours = self.neighbours.lock().unwrap();
-        Ok(neighbours.keys().chain([&self.id]).cloned().collect())
+        self.list(neighbours.keys().chain([&self.id]).cloned().collect())
     }
 }
 

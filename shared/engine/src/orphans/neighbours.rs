@@ -13,26 +13,34 @@ const MOST_TABLES: usize = 10_000;
 /// Tables loaded at once: enough to hide an object store's latency, few enough for small memory.
 const LOADS: usize = 16;
 
-/// Finds the locations of all tables but `own`. One that cannot be loaded is unknown.
+/// Finds the locations of all tables but `own`. What may not be listed or cannot be loaded is unknown.
 ///
 /// # Errors
-/// [`CatalogError`] when the catalog cannot list its tables.
+/// [`CatalogError`] when the catalog cannot list its tables for another reason than permissions.
 pub(crate) async fn find<C: Catalog>(
     catalog: &C,
     own: &TableId,
     names: &Names,
 ) -> Result<Neighbours, CatalogError> {
+    let mut neighbours = Neighbours::default();
     let mut tables = Vec::new();
-    for database in catalog.databases().await? {
-        tables.extend(catalog.tables(&database).await?);
+    let databases = match permitted(catalog.databases().await)? {
+        Some(databases) => databases,
+        None => {
+            neighbours.some_unknown = true;
+            vec![own.database.as_str().to_owned()]
+        }
+    };
+    for database in databases {
+        match permitted(catalog.tables(&database).await)? {
+            Some(found) => tables.extend(found),
+            None => neighbours.some_unknown = true,
+        }
         if tables.len() > MOST_TABLES {
+            neighbours.some_unknown = true;
             break;
         }
     }
-    let mut neighbours = Neighbours {
-        some_unknown: tables.len() > MOST_TABLES,
-        ..Neighbours::default()
-    };
     tables.truncate(MOST_TABLES);
     tables.retain(|table| table != own);
     let load = |table: TableId| async move {
@@ -55,4 +63,16 @@ pub(crate) async fn find<C: Catalog>(
         }
     }
     Ok(neighbours)
+}
+
+/// `None` for a list that may not be read.
+fn permitted<T>(list: Result<T, CatalogError>) -> Result<Option<T>, CatalogError> {
+    match list {
+        Ok(list) => Ok(Some(list)),
+        Err(CatalogError::AccessDenied(reason)) => {
+            tracing::warn!(reason, "other tables are known by their metadata files only");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -1,5 +1,7 @@
 //! What protects files that only look dead.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 fn neighbour(lake: &Lake, name: &str, location: &str, properties: &[(&str, &str)]) {
@@ -172,6 +174,12 @@ async fn places_elsewhere_are_looked_at_only_when_they_are_this_tables_alone() {
     unknown_neighbour(&unsure);
     unsure.write("files/p=1/a");
     assert!(unsure.message().await.starts_with("Nothing to do"));
+    let denied = Lake::with(&elsewhere).await;
+    denied.table.catalog.lists_denied.store(true, Ordering::SeqCst);
+    denied.write("files/p=1/a");
+    denied.write("t/b");
+    assert_eq!(denied.message().await, "Removed 1 orphan file (10 B)");
+    assert!(denied.path("files/p=1/a").exists());
     for above in ["{}", "/", "s3://bucket"] {
         let lake = Lake::with(&[("write.data.path", above)]).await;
         lake.write("x/a");
