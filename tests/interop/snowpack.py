@@ -74,6 +74,6 @@ def run(table: Table, *actions: str, options: Mapping[str, object] | None = None
 
 
 def compact(table: Table, **options: object) -> Outcome:
-    """rewrite_data_files; option names with `_` for `-`."""
-    named = {key.replace("_", "-"): value for key, value in options.items()}
+    """rewrite_data_files; option names with `_` for `-`, but for the one that has an underscore."""
+    named = {key if key == "sort_order" else key.replace("_", "-"): value for key, value in options.items()}
     return run(table, "rewrite_data_files", options=named)

@@ -87,7 +87,7 @@ def test_z_order_brings_rows_near_in_both_columns_together(lake: Catalog):
     would cover a stripe as long as the square."""
     table = lake.create("sorted.curve", "x int, y int, filler string")
     table.insert("select id % 64 as x, cast(id / 64 as int) % 64 as y, repeat(uuid(), 4) as filler from range(4096)", 8)
-    rewrite(table, strategy="zorder", sort_order="x, y", target_file_size_bytes=60_000)
+    rewrite(table, strategy="zorder", sort_order="x, y", target_file_size_bytes=25_000)
     files = rows_in_file_order(table)
     assert len(files) >= 4
     spans = [[max(row[c] for row in rows) - min(row[c] for row in rows) + 1 for c in "xy"] for rows in files]

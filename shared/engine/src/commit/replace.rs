@@ -1,9 +1,10 @@
 //! A replace snapshot on `main`: rewritten files take the place of the files they were made from.
 //!
-//! Data files and position-delete files alike, though one rewrite replaces only one kind. Follows Java's `BaseRewriteFiles` on `MergingSnapshotProducer`, with two differences. A conflict drops the
-//! file groups it concerns and commits the rest. And the lowest data sequence number, below which delete
-//! files are dropped, counts the new files too: they keep an old number, and an equality delete committed
-//! meanwhile still applies to them.
+//! Data files and position-delete files alike, though one rewrite replaces only one kind. Follows Java's
+//! `BaseRewriteFiles` on `MergingSnapshotProducer`, with two differences. A conflict drops the file groups it
+//! concerns and commits the rest. And the lowest data sequence number, below which delete files are dropped,
+//! counts the new files too: they keep an old number, and an equality delete committed meanwhile still applies
+//! to them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
