@@ -119,3 +119,17 @@ def test_a_broken_vector_fails_the_run_and_is_named(lake: Catalog):
     outcome = snowpack.compact(table).failed()
     assert puffin.name in outcome.said
     assert check.footprint(table) == before
+
+
+def test_manifests_and_orphans_leave_lineage_and_vectors_alone(lake: Catalog):
+    table = partitioned(lake, "v3.manifests")
+    before, rows = lineage(table), check.take(table)
+    deletes = counts(table)["delete-files"]
+    snowpack.run(table, "rewrite_manifests", "remove_orphan_files").completed()
+    assert lineage(table) == before
+    assert counts(table)["delete-files"] == deletes > 0
+    check.same_rows(table, rows)
+    assert "Nothing to do" in snowpack.run(table, "rewrite_manifests").completed().said
+    table.insert("select id + 7000, 'c0', 'x' from range(100)", 2)
+    ids = [row_id for _, row_id, _ in lineage(table)]
+    assert None not in ids and len(set(ids)) == len(ids)
