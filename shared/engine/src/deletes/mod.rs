@@ -60,6 +60,11 @@ impl GroupDeletes {
         Arc::clone(&self.positions[file])
     }
 
+    /// Whether no row of a data file, `index` in the group, can be deleted.
+    pub(crate) fn spare(&self, index: usize, file: &ScanFile) -> bool {
+        self.positions[index].is_empty() && file.equality_deletes.is_empty()
+    }
+
     /// The equality deletes of the group.
     pub(crate) fn equality(&self) -> &EqualityDeletes {
         &self.equality

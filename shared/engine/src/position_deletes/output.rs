@@ -9,7 +9,7 @@ use snowpack_domain::DeleteGranularity;
 
 use super::merge::Position;
 use crate::file_error::FileError;
-use crate::write::{DataFileWriter, FileWriterFactory, WrittenFiles};
+use crate::write::{DataFileWriter, FileWriterFactory, WrittenFiles, better_plain};
 
 /// Rows encoded at once.
 const BATCH_ROWS: usize = 8 * 1024;
@@ -101,7 +101,11 @@ impl<'a> Output<'a> {
             .expect("the columns are those of the schema of position deletes");
         let mut writer = match self.current.take() {
             Some(writer) => writer,
-            None => self.factory.create(self.partition, &batch, self.written).await?,
+            None => {
+                self.factory
+                    .create(self.partition, &better_plain(&batch), self.written)
+                    .await?
+            }
         };
         writer.write(&batch).await?;
         self.current = Some(writer);

@@ -11,13 +11,17 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use iceberg::io::{FileIO, FileRead};
 use iceberg::spec::{DataFile, DataFileFormat};
+use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::FOOTER_SIZE;
-use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{
+    FooterTail, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataPushDecoder, ParquetMetaDataReader,
+};
 
 use crate::file_error::FileError;
+use crate::write::RawRowGroup;
 
 /// Read from the end at once. Holds the footer of all but the widest files, and whole small files, so those
 /// cost one request.
@@ -80,6 +84,58 @@ impl ParquetFile {
         &self.metadata
     }
 
+    /// Reads the page index, where the file has one, into [`ParquetFile::metadata`].
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub(crate) async fn read_page_index(&mut self) -> Result<(), FileError> {
+        let path = Arc::clone(&self.path);
+        let corrupt = |e: ParquetError| FileError::corrupt(&path, e);
+        let size = self.tail_start + self.tail.len() as u64;
+        let footer = ParquetMetaData::clone(&self.metadata);
+        let mut decoder = ParquetMetaDataPushDecoder::try_new_with_metadata(size, footer).map_err(corrupt)?;
+        loop {
+            match decoder.try_decode().map_err(corrupt)? {
+                DecodeResult::Data(metadata) => {
+                    self.metadata = Arc::new(metadata);
+                    return Ok(());
+                }
+                DecodeResult::NeedsData(ranges) => {
+                    let bytes = self.fetch_all(&ranges).await?;
+                    decoder.push_ranges(ranges, bytes).map_err(corrupt)?;
+                }
+                DecodeResult::Finished => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads a row group as it is.
+    ///
+    /// # Errors
+    /// The storage fails, or the file is shorter than its footer says.
+    pub(crate) async fn raw_row_group(&self, index: usize) -> Result<RawRowGroup, FileError> {
+        let columns = self.metadata.row_group(index).columns().iter();
+        let ranges: Vec<_> = columns
+            .map(|column| column.byte_range())
+            .map(|(start, length)| start..start.saturating_add(length))
+            .collect();
+        Ok(RawRowGroup {
+            footer: Arc::clone(&self.metadata),
+            index,
+            columns: self.fetch_all(&ranges).await?,
+        })
+    }
+
+    async fn fetch_all(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, FileError> {
+        let merged = merge(ranges);
+        let fetched: Vec<Bytes> = futures::stream::iter(merged.iter().cloned())
+            .map(|range| self.fetch(range))
+            .buffered(CONCURRENT_RANGES)
+            .try_collect()
+            .await?;
+        Ok(ranges.iter().map(|range| cut(&merged, &fetched, range)).collect())
+    }
+
     async fn fetch(&self, range: Range<u64>) -> Result<Bytes, FileError> {
         if range.start >= self.tail_start {
             let start = usize::try_from(range.start - self.tail_start).unwrap_or(usize::MAX);
@@ -140,7 +196,10 @@ async fn read_footer(
             read_exactly(handle, path, start..metadata_end).await?
         }
     };
-    ParquetMetaDataReader::decode_metadata(&bytes).map_err(|e| FileError::corrupt(path, e))
+    // Copied row groups pass the encodings of their pages on in full.
+    let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
+    ParquetMetaDataReader::decode_metadata_with_options(&bytes, Some(&options))
+        .map_err(|e| FileError::corrupt(path, e))
 }
 
 impl AsyncFileReader for ParquetFile {
@@ -150,17 +209,7 @@ impl AsyncFileReader for ParquetFile {
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
         let this = &*self;
-        async move {
-            let merged = merge(&ranges);
-            let fetched: Vec<Bytes> = futures::stream::iter(merged.iter().cloned())
-                .map(|range| this.fetch(range))
-                .buffered(CONCURRENT_RANGES)
-                .try_collect()
-                .await
-                .map_err(external)?;
-            Ok(ranges.iter().map(|range| cut(&merged, &fetched, range)).collect())
-        }
-        .boxed()
+        async move { this.fetch_all(&ranges).await.map_err(external) }.boxed()
     }
 
     fn get_metadata<'a>(

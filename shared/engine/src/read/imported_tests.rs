@@ -84,12 +84,13 @@ async fn read(table: &SampleTable, bytes: Vec<u8>, partition: Struct) -> Result<
         arrow_schema: table_arrow_schema(table.metadata.current_schema()).unwrap(),
         name_mapping: mapping.map(|json| serde_json::from_str(json).unwrap()),
         deletes,
+        copy: None,
     };
     let (sender, mut chunks) = channel(16);
     scan(Arc::new(context), ScanTask { index: 0, file }, sender).await;
     let mut batches = Vec::new();
     while let Some(chunk) = chunks.recv().await {
-        batches.push(chunk?.batch);
+        batches.push(chunk?.content.into_rows());
     }
     Ok(batches)
 }

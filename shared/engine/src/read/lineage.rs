@@ -45,6 +45,11 @@ pub(crate) fn rewrite_schema(table: &TableMetadata) -> iceberg::Result<SchemaRef
     Ok(Arc::new(schema))
 }
 
+/// Whether a schema has the columns of row lineage.
+pub(super) fn has_lineage(schema: &SchemaRef) -> bool {
+    schema.field_by_id(ROW_ID.0).is_some()
+}
+
 /// What the rows of one file inherit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lineage {
@@ -55,7 +60,7 @@ pub(crate) struct Lineage {
 impl Lineage {
     /// What rows of `file` inherit when they are read as `schema`; nothing if that has no columns for it.
     pub(super) fn of(file: &LiveFile, schema: &SchemaRef) -> Option<Self> {
-        schema.field_by_id(ROW_ID.0).map(|_| Self {
+        has_lineage(schema).then(|| Self {
             first_row_id: file.file.first_row_id(),
             sequence_number: file.sequence_number,
         })

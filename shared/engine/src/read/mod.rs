@@ -20,5 +20,5 @@ pub(crate) use file::{ParquetFile, from_parquet};
 pub(crate) use lineage::rewrite_schema;
 pub(crate) use prefetch::{Chunks, PrefetchLimits};
 pub(crate) use projection::{Column, Resolver, Source};
-pub(crate) use scan::{Chunk, ScanContext, ScanTask};
+pub(crate) use scan::{Chunk, Content, ScanContext, ScanTask};
 pub(crate) use schema::{FileSchema, field_id, leaf_count};

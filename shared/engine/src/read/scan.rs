@@ -1,4 +1,5 @@
-//! Streams one data file as batches of the table's current schema, without its deleted rows.
+//! Streams one data file as batches of the table's current schema, without its deleted rows, or as whole row
+//! groups where nothing has to change in them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,11 +18,12 @@ use tokio::sync::mpsc::Sender;
 
 use super::convert::project_batch;
 use super::file::{ParquetFile, from_parquet};
-use super::lineage::Lineage;
+use super::lineage::{Lineage, has_lineage};
 use super::projection::{Column, Resolver, StructPlan};
 use super::schema::FileSchema;
 use crate::deletes::{GroupDeletes, RowFilter};
 use crate::file_error::FileError;
+use crate::write::{CopyRules, RawRowGroup};
 
 /// Decoded size a batch aims at, in bytes: large enough that the cost per batch does not show, small enough
 /// that all batches in flight are a few tens of MiB.
@@ -29,6 +31,10 @@ const BATCH_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Most rows in a batch, for narrow tables.
 const MAX_BATCH_ROWS: u64 = 16 * 1024;
+
+/// A row group to copy of more bytes than this waits alone: that many may be in memory per file, next to the one
+/// being written.
+const LARGE_ROW_GROUP_BYTES: i64 = 8 * 1024 * 1024;
 
 /// What all scans of a group share.
 pub(crate) struct ScanContext {
@@ -44,6 +50,8 @@ pub(crate) struct ScanContext {
     pub(crate) name_mapping: Option<NameMapping>,
     /// The group's deletes.
     pub(crate) deletes: GroupDeletes,
+    /// Row groups for which this says so are handed on as they are; without it, none.
+    pub(crate) copy: Option<CopyRules>,
 }
 
 /// One data file of the group.
@@ -62,8 +70,35 @@ pub(crate) struct Chunk {
     pub(crate) file: usize,
     /// Rows of the file looked at.
     pub(crate) rows_scanned: u64,
-    /// The rows left; may be empty.
-    pub(crate) batch: RecordBatch,
+    /// What is left of them.
+    pub(crate) content: Content,
+}
+
+/// Rows on their way to new files.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Rows of the scan's schema; may be none.
+    Rows(RecordBatch),
+    /// A row group to copy; only where the scan was given [`CopyRules`].
+    RowGroup(RawRowGroup),
+}
+
+impl Content {
+    /// How many rows.
+    pub(crate) fn rows(&self) -> u64 {
+        match self {
+            Content::Rows(batch) => batch.num_rows() as u64,
+            Content::RowGroup(row_group) => row_group.rows(),
+        }
+    }
+
+    /// The rows, of a scan without [`CopyRules`].
+    pub(crate) fn into_rows(self) -> RecordBatch {
+        match self {
+            Content::Rows(batch) => batch,
+            Content::RowGroup(_) => unreachable!("a scan without rules for it copies nothing"),
+        }
+    }
 }
 
 /// Reads a file to its end and sends its chunks in order, or the error that ended it. Returns early when
@@ -84,8 +119,80 @@ async fn try_scan(
     task: &ScanTask,
     chunks: &Sender<Result<Chunk, FileError>>,
 ) -> Result<(), FileError> {
-    let mut open = open(context, task).await?;
+    let data = &task.file.data;
+    let path = data.file.file_path();
+    let mut parquet = ParquetFile::open(&context.io, &data.file).await?;
+    let rows = u64::try_from(parquet.metadata().file_metadata().num_rows())
+        .map_err(|_| FileError::corrupt(path, "its footer has a negative number of rows"))?;
+    let (copied, decoded) = to_copy(context, task, parquet.metadata());
+    let mut seen = 0;
+    if !copied.is_empty() {
+        parquet.read_page_index().await?;
+        seen += copy(&parquet, task, copied, chunks).await?;
+    }
+    if !decoded.is_empty() {
+        seen += decode(context, task, parquet, decoded, chunks).await?;
+    }
+    if seen != rows && !chunks.is_closed() {
+        let reason = format!("its footer promises {rows} rows, it has {seen}");
+        return Err(FileError::corrupt(path, reason));
+    }
+    Ok(())
+}
+
+/// The row groups of a file, by index: those to copy, and those to decode.
+fn to_copy(context: &ScanContext, task: &ScanTask, footer: &ParquetMetaData) -> (Vec<usize>, Vec<usize>) {
+    let file = &task.file.data.file;
+    let rules = context.copy.as_ref().filter(|rules| {
+        // Rows that inherit their lineage from the file have to be written out with it.
+        !has_lineage(&context.schema)
+            && context.deletes.spare(task.index, &task.file)
+            && rules.may_copy_of(footer, file)
+    });
+    (0..footer.num_row_groups()).partition(|index| match rules {
+        Some(rules) => rules.may_copy(footer.row_group(*index)),
+        None => false,
+    })
+}
+
+/// Sends row groups as they are; returns their rows.
+async fn copy(
+    parquet: &ParquetFile,
+    task: &ScanTask,
+    row_groups: Vec<usize>,
+    chunks: &Sender<Result<Chunk, FileError>>,
+) -> Result<u64, FileError> {
+    let mut rows = 0;
+    for index in row_groups {
+        let large = parquet.metadata().row_group(index).compressed_size() > LARGE_ROW_GROUP_BYTES;
+        let places = if large { chunks.max_capacity() } else { 1 };
+        // Waits before it reads: what was read has to have a place.
+        let Ok(mut places) = chunks.reserve_many(places).await else {
+            return Ok(rows);
+        };
+        let row_group = parquet.raw_row_group(index).await?;
+        rows += row_group.rows();
+        let chunk = Chunk {
+            file: task.index,
+            rows_scanned: row_group.rows(),
+            content: Content::RowGroup(row_group),
+        };
+        let place = places.next().expect("at least one place was reserved");
+        place.send(Ok(chunk));
+    }
+    Ok(rows)
+}
+
+/// Sends the rows of row groups that are not deleted; returns how many there were with the deleted ones.
+async fn decode(
+    context: &ScanContext,
+    task: &ScanTask,
+    parquet: ParquetFile,
+    row_groups: Vec<usize>,
+    chunks: &Sender<Result<Chunk, FileError>>,
+) -> Result<u64, FileError> {
     let path = task.file.data.file.file_path();
+    let mut open = open(context, task, parquet, row_groups)?;
     let mut row = 0;
     while let Some(batch) = open.stream.try_next().await.map_err(|e| from_parquet(path, e))? {
         let first = row;
@@ -102,17 +209,13 @@ async fn try_scan(
         let chunk = Chunk {
             file: task.index,
             rows_scanned: row - first,
-            batch,
+            content: Content::Rows(batch),
         };
         if chunks.send(Ok(chunk)).await.is_err() {
-            return Ok(());
+            break;
         }
     }
-    if row != open.rows {
-        let reason = format!("its footer promises {} rows, it has {row}", open.rows);
-        return Err(FileError::corrupt(path, reason));
-    }
-    Ok(())
+    Ok(row)
 }
 
 fn keep(kept: Option<&BooleanBuffer>, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
@@ -130,16 +233,18 @@ struct OpenScan {
     plan: StructPlan,
     filter: RowFilter,
     lineage: Option<Lineage>,
-    rows: u64,
 }
 
-async fn open(context: &ScanContext, task: &ScanTask) -> Result<OpenScan, FileError> {
+/// Starts decoding these row groups of a file.
+fn open(
+    context: &ScanContext,
+    task: &ScanTask,
+    parquet: ParquetFile,
+    row_groups: Vec<usize>,
+) -> Result<OpenScan, FileError> {
     let data = &task.file.data;
     let path = data.file.file_path();
-    let parquet = ParquetFile::open(&context.io, &data.file).await?;
     let metadata = Arc::clone(parquet.metadata());
-    let rows = u64::try_from(metadata.file_metadata().num_rows())
-        .map_err(|_| FileError::corrupt(path, "its footer has a negative number of rows"))?;
     let file_schema = FileSchema::resolve(&metadata, context.name_mapping.as_ref())
         .map_err(|e| FileError::corrupt(path, e))?;
     let resolution = Resolution {
@@ -152,6 +257,7 @@ async fn open(context: &ScanContext, task: &ScanTask) -> Result<OpenScan, FileEr
     let mask = ProjectionMask::leaves(file_schema.reader.parquet_schema(), wanted.leaves);
     let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(parquet, file_schema.reader)
         .with_projection(mask)
+        .with_row_groups(row_groups)
         .with_batch_size(batch_rows(&metadata))
         .build()
         .map_err(|e| from_parquet(path, e))?;
@@ -176,7 +282,6 @@ async fn open(context: &ScanContext, task: &ScanTask) -> Result<OpenScan, FileEr
         plan: delivered.plan,
         filter,
         lineage: Lineage::of(data, &context.schema),
-        rows,
     })
 }
 

@@ -6,6 +6,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use iceberg::io::FileIO;
 use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, DataFile, NameMapping, PartitionSpecRef, SchemaRef, TableMetadata,
@@ -16,14 +17,16 @@ use snowpack_plan::{Arrangement, FileGroup};
 use snowpack_service::ports::Supervisor;
 
 use super::output::{Output, RoutedOutput};
-use super::rows::{Rows, Stretch};
+use super::rows::Rows;
 use crate::arrange::SortKeys;
 use crate::deletes::{DELETE_BUDGET_BYTES, GroupDeletes};
 use crate::error::EngineError;
 use crate::file_error::FileError;
-use crate::read::{Chunks, PrefetchLimits, ScanContext, ScanTask, rewrite_schema, table_arrow_schema};
+use crate::read::{
+    Chunks, Content, PrefetchLimits, ScanContext, ScanTask, rewrite_schema, table_arrow_schema,
+};
 use crate::watch::watched;
-use crate::write::{FileWriterFactory, Splitter, WriteProperties, WrittenFiles};
+use crate::write::{FileWriterFactory, RawRowGroup, Splitter, WriteProperties, WrittenFiles};
 
 /// Sum of the sizes of files read at the same time, beyond one. A reader holds a row group in memory.
 const PREFETCH_BYTES: u64 = 64 * 1024 * 1024;
@@ -160,6 +163,8 @@ impl<'a, S: Supervisor> Run<'a, S> {
             arrow_schema,
             name_mapping: context.name_mapping.clone(),
             deletes,
+            copy: (!group.repartition && context.arrangement == Arrangement::AsRead)
+                .then(|| factory.copy_rules(group.output_files, group.input_bytes)),
         };
         Ok(Self {
             context,
@@ -201,22 +206,60 @@ impl<'a, S: Supervisor> Run<'a, S> {
         let mut output = Output::new(Arc::clone(&self.factory), self.group.partition.clone(), limit);
         let mut rows = self.rows().await?;
         let mut splitter = Splitter::new(rows.total_weight, self.group.output_files);
-        while let Some(Stretch { batch, weight, .. }) = rows.next().await? {
-            let mut start = 0;
-            for cut in splitter.cuts(weight, batch.num_rows()) {
-                let part = batch.slice(start, cut - start);
-                watched(self.supervisor, output.write(&part, self.written)).await??;
-                watched(self.supervisor, output.roll()).await??;
-                start = cut;
+        while let Some(stretch) = rows.next().await? {
+            match stretch.content {
+                Content::Rows(batch) => {
+                    let cuts = splitter.cuts(stretch.weight, batch.num_rows());
+                    self.write_rows(&mut output, &batch, &cuts).await?;
+                }
+                Content::RowGroup(row_group) => {
+                    let rows = usize::try_from(row_group.rows()).expect("a row group fits memory");
+                    let cuts = splitter.cuts(stretch.weight, rows);
+                    self.copy_row_group(&mut output, row_group, &cuts).await?;
+                }
             }
-            let rest = batch.slice(start, batch.num_rows() - start);
-            watched(self.supervisor, output.write(&rest, self.written)).await??;
         }
         let files = watched(self.supervisor, output.finish()).await??;
         Ok(RewrittenGroup {
             files,
             rows_deleted: rows.deleted(),
         })
+    }
+
+    /// A new file begins at each of the rows `cuts`.
+    async fn write_rows(
+        &self,
+        output: &mut Output,
+        batch: &RecordBatch,
+        cuts: &[usize],
+    ) -> Result<(), EngineError> {
+        let mut start = 0;
+        for cut in cuts {
+            let part = batch.slice(start, cut - start);
+            watched(self.supervisor, output.write(&part, self.written)).await??;
+            watched(self.supervisor, output.roll()).await??;
+            start = *cut;
+        }
+        let rest = batch.slice(start, batch.num_rows() - start);
+        Ok(watched(self.supervisor, output.write(&rest, self.written)).await??)
+    }
+
+    /// A new file begins at the end of the row group that is nearer to the cut.
+    async fn copy_row_group(
+        &self,
+        output: &mut Output,
+        row_group: RawRowGroup,
+        cuts: &[usize],
+    ) -> Result<(), EngineError> {
+        let middle = row_group.rows() / 2;
+        if cuts.iter().any(|cut| (*cut as u64) < middle) {
+            watched(self.supervisor, output.roll()).await??;
+        }
+        watched(self.supervisor, output.copy(row_group, self.written)).await??;
+        if cuts.iter().any(|cut| *cut as u64 >= middle) {
+            watched(self.supervisor, output.roll()).await??;
+        }
+        Ok(())
     }
 
     /// Rows go to the partitions of the output spec, in as many passes over the input as that takes.
@@ -232,7 +275,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
             let mut rows = self.rows().await?;
             while let Some(stretch) = rows.next().await? {
                 let routed = output
-                    .route(&stretch.batch)
+                    .route(&stretch.content.into_rows())
                     .map_err(|e| FileError::schema(&stretch.origin, e))?;
                 watched(self.supervisor, output.write(routed, self.written)).await??;
             }
@@ -246,6 +289,9 @@ impl<'a, S: Supervisor> Run<'a, S> {
     }
 }
 
+#[cfg(test)]
+#[path = "copy_tests.rs"]
+mod copy_tests;
 #[cfg(test)]
 #[path = "group_tests.rs"]
 mod tests;

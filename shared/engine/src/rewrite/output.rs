@@ -7,7 +7,9 @@ use arrow_schema::ArrowError;
 use iceberg::spec::{DataFile, PartitionSpec, Schema, Struct};
 
 use crate::file_error::FileError;
-use crate::write::{DataFileWriter, FileWriterFactory, PartitionRouter, Routed, WrittenFiles};
+use crate::write::{
+    DataFileWriter, FileWriterFactory, PartitionRouter, RawRowGroup, Routed, WrittenFiles, better_plain,
+};
 
 /// Partitions written at the same time: each holds a page per column in memory.
 const MAX_OPEN_PARTITIONS: usize = 64;
@@ -49,15 +51,46 @@ impl Output {
             return Ok(());
         }
         if self.current.is_none() {
-            self.current = Some(self.factory.create(&self.partition, batch, written).await?);
+            self.start(&better_plain(batch), written).await?;
         }
         let writer = self.current.as_mut().expect("the file was just made sure of");
         writer.write(batch).await?;
-        if writer.is_full(self.limit_bytes) {
-            self.roll().await
-        } else {
-            Ok(())
+        self.roll_if_full().await
+    }
+
+    /// Adds a row group to the current file as it is.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub(super) async fn copy(
+        &mut self,
+        row_group: RawRowGroup,
+        written: &WrittenFiles,
+    ) -> Result<(), FileError> {
+        let current = self.current.as_ref();
+        if current.is_some_and(|writer| writer.has_no_room_for(&row_group, self.limit_bytes)) {
+            self.roll().await?;
         }
+        if self.current.is_none() {
+            // What its first writer found out about the columns holds for rows encoded after it.
+            self.start(&row_group.plain_columns(), written).await?;
+        }
+        let writer = self.current.as_mut().expect("the file was just made sure of");
+        writer.copy(row_group).await?;
+        self.roll_if_full().await
+    }
+
+    async fn start(&mut self, plain: &[usize], written: &WrittenFiles) -> Result<(), FileError> {
+        self.current = Some(self.factory.create(&self.partition, plain, written).await?);
+        Ok(())
+    }
+
+    async fn roll_if_full(&mut self) -> Result<(), FileError> {
+        let is_full = |writer: &DataFileWriter| writer.is_full(self.limit_bytes);
+        if self.current.as_ref().is_some_and(is_full) {
+            self.roll().await?;
+        }
+        Ok(())
     }
 
     /// Ends the current file, if one is open.
@@ -89,11 +122,7 @@ impl Output {
             return Ok(());
         };
         writer.end_row_group().await?;
-        if writer.is_full(self.limit_bytes) {
-            self.roll().await
-        } else {
-            Ok(())
-        }
+        self.roll_if_full().await
     }
 }
 

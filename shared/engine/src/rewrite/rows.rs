@@ -7,7 +7,7 @@ use snowpack_service::ports::Supervisor;
 use crate::arrange::{SortKeys, SortedRows, Sorter};
 use crate::error::EngineError;
 use crate::points;
-use crate::read::{Chunk, Chunks};
+use crate::read::{Chunk, Chunks, Content};
 use crate::watch::watched;
 
 /// Rows on their way to the output.
@@ -23,7 +23,7 @@ pub(super) struct Rows<'a, S> {
 /// Rows that follow each other.
 pub(super) struct Stretch {
     /// The rows; may be none.
-    pub(super) batch: RecordBatch,
+    pub(super) content: Content,
     /// Their share of the group's [`Rows::total_weight`], with deleted rows between them.
     pub(super) weight: f64,
     /// The file they are from, for errors; rows from many files after a sort.
@@ -73,7 +73,7 @@ impl<'a, S: Supervisor> Rows<'a, S> {
             // Moved in, so that the sort learns when the last row was given.
             let sorter = sorter;
             while let Some(stretch) = self.next().await? {
-                watched(self.supervisor, sorter.push(&stretch.batch)).await??;
+                watched(self.supervisor, sorter.push(&stretch.content.into_rows())).await??;
             }
             Ok::<_, EngineError>(())
         };
@@ -99,7 +99,7 @@ impl<'a, S: Supervisor> Rows<'a, S> {
                 let row_bytes = file.file_size_in_bytes() as f64 / file.record_count().max(1) as f64;
                 Ok(Some(Stretch {
                     weight: row_bytes * chunk.rows_scanned as f64,
-                    batch: chunk.batch,
+                    content: chunk.content,
                     origin: file.file_path().to_owned(),
                 }))
             }
@@ -110,7 +110,7 @@ impl<'a, S: Supervisor> Rows<'a, S> {
                 };
                 Ok(batch.map(|batch| Stretch {
                     weight: batch.num_rows() as f64,
-                    batch,
+                    content: Content::Rows(batch),
                     origin: "a sorted row".to_owned(),
                 }))
             }
@@ -128,6 +128,6 @@ impl<'a, S: Supervisor> Rows<'a, S> {
             self.supervisor.reached(points::MID_READ);
         }
         self.tally.scanned += chunk.rows_scanned;
-        self.tally.deleted += chunk.rows_scanned - chunk.batch.num_rows() as u64;
+        self.tally.deleted += chunk.rows_scanned - chunk.content.rows();
     }
 }

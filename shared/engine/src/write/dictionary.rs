@@ -15,7 +15,7 @@ const MIN_VALUES: usize = 1_000;
 const LENGTH_BYTES: usize = 4;
 
 /// The Parquet columns, by index, whose values in `first` would take less room without a dictionary.
-pub(super) fn better_plain(first: &RecordBatch) -> Vec<usize> {
+pub(crate) fn better_plain(first: &RecordBatch) -> Vec<usize> {
     let mut leaves = Vec::new();
     for column in first.columns() {
         push_leaves(column, &mut leaves);

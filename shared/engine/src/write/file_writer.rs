@@ -19,10 +19,10 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor};
 use snowpack_domain::OptionError;
 
-use super::dictionary::better_plain;
+use super::copy::{CopyRules, RawRowGroup, sizes_to_copy};
 use super::encoder::RowGroupEncoder;
 use super::location::{FileNames, partition_path};
-use super::metrics::{FileMetrics, LeafColumn, leaf_columns};
+use super::metrics::{FileMetrics, LeafColumn, leaf_columns, shorten_footer_bounds};
 use super::parquet_schema::parquet_schema;
 use super::properties::{WriteProperties, refuse};
 use super::written::WrittenFiles;
@@ -40,7 +40,7 @@ pub(crate) struct FileWriterFactory {
     parquet_schema: SchemaDescPtr,
     properties: WriterPropertiesPtr,
     write: WriteProperties,
-    leaves: Vec<LeafColumn>,
+    leaves: Arc<[LeafColumn]>,
     schema_json: String,
     names: FileNames,
     lanes: usize,
@@ -80,7 +80,7 @@ impl FileWriterFactory {
             partition_schema: schema,
             spec,
             write,
-            leaves,
+            leaves: leaves.into(),
             lanes,
             content: DataContentType::Data,
         })
@@ -101,15 +101,26 @@ impl FileWriterFactory {
         &self.arrow_schema
     }
 
-    /// Starts a file in a partition, of which `first` are the first rows: they are not written, they tell how.
-    /// Its location is noted in `written` before it is created.
+    /// What may be copied into the files of a group of `input_bytes` that becomes `files` files.
+    pub(crate) fn copy_rules(&self, files: usize, input_bytes: u64) -> CopyRules {
+        let row_group_bytes = self.write.row_group_bytes;
+        CopyRules {
+            schema: Arc::clone(&self.parquet_schema),
+            properties: Arc::clone(&self.properties),
+            leaves: Arc::clone(&self.leaves),
+            sizes: sizes_to_copy(row_group_bytes, self.leaves.len(), files, input_bytes),
+        }
+    }
+
+    /// Starts a file in a partition, in which the columns `plain`, by index, go without a dictionary. Its location
+    /// is noted in `written` before it is created.
     ///
     /// # Errors
     /// The storage refuses.
     pub(crate) async fn create(
         self: &Arc<Self>,
         partition: &Struct,
-        first: &RecordBatch,
+        plain: &[usize],
         written: &WrittenFiles,
     ) -> Result<DataFileWriter, FileError> {
         let name = self.names.next();
@@ -124,7 +135,7 @@ impl FileWriterFactory {
         let storage = output.writer().await.map_err(|e| FileError::write(&path, e))?;
         let buffer = Buffer::default();
         let root = self.parquet_schema.root_schema_ptr();
-        let mut file = SerializedFileWriter::new(buffer.clone(), root, self.properties_for(first))
+        let mut file = SerializedFileWriter::new(buffer.clone(), root, self.properties_without(plain))
             .map_err(|e| FileError::encode(&path, e))?;
         file.append_key_value_metadata(KeyValue::new(
             "iceberg.schema".to_owned(),
@@ -150,18 +161,14 @@ impl FileWriterFactory {
         })
     }
 
-    fn properties_for(&self, first: &RecordBatch) -> WriterPropertiesPtr {
-        let plain = better_plain(first);
+    fn properties_without(&self, plain: &[usize]) -> WriterPropertiesPtr {
         if plain.is_empty() {
             return Arc::clone(&self.properties);
         }
         let properties = self.properties.as_ref().clone();
-        let without = plain
-            .into_iter()
-            .fold(properties.into_builder(), |builder, column| {
-                builder
-                    .set_column_dictionary_enabled(self.parquet_schema.column(column).path().clone(), false)
-            });
+        let without = plain.iter().fold(properties.into_builder(), |builder, column| {
+            builder.set_column_dictionary_enabled(self.parquet_schema.column(*column).path().clone(), false)
+        });
         Arc::new(without.build())
     }
 }
@@ -231,7 +238,9 @@ impl DataFileWriter {
             let mut open = self.file.next_row_group()?;
             for mut column in columns {
                 let leaf = &self.factory.leaves[column.leaf];
-                self.metrics.add(leaf, &mut column.chunk, column.nans);
+                self.metrics
+                    .add(leaf, &column.chunk.close().metadata, column.nans);
+                shorten_footer_bounds(&mut column.chunk);
                 column.chunk.append_to_row_group(&mut open)?;
             }
             open.close().map(drop)
@@ -239,18 +248,33 @@ impl DataFileWriter {
         append().map_err(|e| FileError::encode(&self.path, e))?;
         self.row_groups += 1;
         self.last_row_group_bytes = (self.file.bytes_written() - start) as u64;
-        self.flush().await
+        self.buffer.flush(self.storage.as_mut(), &self.path).await
     }
 
-    async fn flush(&mut self) -> Result<(), FileError> {
-        let mut bytes = self.buffer.take();
-        while !bytes.is_empty() {
-            let part = bytes.split_to(bytes.len().min(WRITE_BYTES));
-            self.storage
-                .write(part)
-                .await
-                .map_err(|e| FileError::write(&self.path, e))?;
+    /// Whether the file would be larger than `limit_bytes` with this row group.
+    pub(crate) fn has_no_room_for(&self, row_group: &RawRowGroup, limit_bytes: u64) -> bool {
+        let encoding = self.row_group.as_ref().map_or(0, RowGroupEncoder::encoded_bytes);
+        self.file.bytes_written() as u64 + encoding + row_group.bytes() > limit_bytes
+    }
+
+    /// Adds a row group as it is, of which [`CopyRules`] said that it may be. Rows given to
+    /// [`DataFileWriter::write`] before it may come after it in the file.
+    ///
+    /// # Errors
+    /// The storage fails.
+    pub(crate) async fn copy(&mut self, row_group: RawRowGroup) -> Result<(), FileError> {
+        let failed = |e: ParquetError| FileError::encode(&self.path, e);
+        self.rows += row_group.rows();
+        self.row_groups += 1;
+        self.last_row_group_bytes = row_group.bytes();
+        let mut open = self.file.next_row_group().map_err(failed)?;
+        for (leaf, (bytes, close)) in self.factory.leaves.iter().zip(row_group.into_columns()) {
+            self.metrics.add(leaf, &close.metadata, 0);
+            open.append_column(&bytes, close).map_err(failed)?;
+            // Column by column: the whole row group is in memory once already.
+            self.buffer.flush(self.storage.as_mut(), &self.path).await?;
         }
+        open.close().map_err(failed)?;
         Ok(())
     }
 
@@ -285,7 +309,7 @@ impl DataFileWriter {
         self.end_row_group().await?;
         let footer = self.file.finish().map_err(|e| self.encode_error(e))?;
         let size = self.file.bytes_written() as u64;
-        self.flush().await?;
+        self.buffer.flush(self.storage.as_mut(), &self.path).await?;
         self.storage
             .close()
             .await
@@ -332,6 +356,16 @@ impl Buffer {
         Bytes::from(std::mem::take(
             &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner),
         ))
+    }
+
+    /// Hands everything to the storage.
+    async fn flush(&self, storage: &mut dyn FileWrite, path: &str) -> Result<(), FileError> {
+        let mut bytes = self.take();
+        while !bytes.is_empty() {
+            let part = bytes.split_to(bytes.len().min(WRITE_BYTES));
+            storage.write(part).await.map_err(|e| FileError::write(path, e))?;
+        }
+        Ok(())
     }
 }
 

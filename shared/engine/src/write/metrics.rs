@@ -9,6 +9,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 use iceberg::spec::{DataFileBuilder, Datum, NestedFieldRef, PrimitiveType, Schema, StructType, Type};
 use parquet::arrow::arrow_writer::ArrowColumnChunk;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::Statistics;
 
 use crate::read::leaf_count;
@@ -25,10 +26,10 @@ pub(super) struct LeafColumn {
     pub(super) id: i32,
     /// The dotted name in the table.
     pub(super) name: String,
-    primitive: PrimitiveType,
+    pub(super) primitive: PrimitiveType,
     /// Inside a list or map: manifests keep only its size.
-    repeated: bool,
-    mode: MetricsMode,
+    pub(super) repeated: bool,
+    pub(super) mode: MetricsMode,
 }
 
 /// The columns of a schema, in the order of the file.
@@ -101,9 +102,8 @@ struct ColumnMetrics {
 }
 
 impl FileMetrics {
-    /// Adds a chunk, and takes bounds that are too long out of its footer entry.
-    pub(super) fn add(&mut self, column: &LeafColumn, chunk: &mut ArrowColumnChunk, nans: u64) {
-        let metadata = &chunk.close().metadata;
+    /// Adds a column chunk, of which `nans` values are NaN.
+    pub(super) fn add(&mut self, column: &LeafColumn, metadata: &ColumnChunkMetaData, nans: u64) {
         let metrics = self.columns.entry(column.id).or_default();
         metrics.size += metadata.compressed_size().unsigned_abs();
         metrics.values += metadata.num_values().unsigned_abs();
@@ -115,7 +115,6 @@ impl FileMetrics {
                 metrics.widen(column, statistics);
             }
         }
-        shorten_footer_bounds(chunk);
     }
 
     /// Fills the metrics of a manifest entry.
@@ -188,7 +187,8 @@ impl Maps {
     }
 }
 
-fn shorten_footer_bounds(chunk: &mut ArrowColumnChunk) {
+/// Takes bounds that are too long out of a chunk's footer entry.
+pub(super) fn shorten_footer_bounds(chunk: &mut ArrowColumnChunk) {
     let Some(Statistics::ByteArray(statistics)) = chunk.close().metadata.statistics() else {
         return;
     };
