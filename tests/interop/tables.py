@@ -82,11 +82,11 @@ def by_identity(catalog: Catalog, name: str) -> Table:
     return table
 
 
-_EVERY_TYPE = """flag boolean, i int, l bigint, f float, d double, p4 decimal(4, 2), p18 decimal(18, 4),
+EVERY_TYPE = """flag boolean, i int, l bigint, f float, d double, p4 decimal(4, 2), p18 decimal(18, 4),
     p38 decimal(38, 10), day date, at timestamp, local timestamp_ntz, s string, raw binary,
     list array<int>, dictionary map<string, array<struct<a: int, b: map<string, double>>>>,
     deep struct<x: struct<y: array<struct<z: map<int, string>, w: decimal(9, 2)>>, e: string>, n: int>"""
-_TYPICAL = """id % 2 = 0, cast(id as int), id, cast(id / 3 as float), id / 3, cast(id % 50 as decimal(4, 2)),
+TYPICAL = """id % 2 = 0, cast(id as int), id, cast(id / 3 as float), id / 3, cast(id % 50 as decimal(4, 2)),
     cast(id as decimal(18, 4)), cast(id as decimal(38, 10)), date_add(date '1999-12-31', cast(id as int)),
     timestamp_micros(id), timestamp_ntz '2001-02-03 04:05:06.789012', concat('text ', id), cast(id as binary),
     array(cast(id as int), null), map('k', array(named_struct('a', 1, 'b', map('m', id / 3)), null)),
@@ -101,14 +101,14 @@ _EXTREMES = """true, int({i}), bigint({l}), float('{f}'), double('{f}'), cast({s
 
 def every_type(catalog: Catalog, name: str) -> Table:
     """Every type Spark has, nested three deep, with nulls, extremes, NaN, infinities and both zeros."""
-    table = catalog.create(name, _EVERY_TYPE)
+    table = catalog.create(name, EVERY_TYPE)
     least = dict(i="-2147483648", l="-9223372036854775807 - 1", s="-", day="0001-01-05", text="", raw="")
     most = dict(i="2147483647", l="9223372036854775807", s="", day="9999-12-31", text="\U0001f9ca snow", raw="FF" * 40)
-    rows = [f"select {_TYPICAL} from range(100)", f"select {_NULLS}"]
+    rows = [f"select {TYPICAL} from range(100)", f"select {_NULLS}"]
     rows += [f"select {_EXTREMES.format(f=value, **least)}" for value in ("-0.0", "0.0", "NaN", "-Infinity", "1e-45")]
     rows += [f"select {_EXTREMES.format(f=value, **most)}" for value in ("Infinity", "3.4028235e38")]
     table.sql("insert into {t} " + " union all ".join(rows))
-    table.insert(f"select {_TYPICAL} from range(100)", MANY)
+    table.insert(f"select {TYPICAL} from range(100)", MANY)
     return table
 
 

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{DataFile, DataFileBuilder};
 
-/// The data file with the statistics of these columns only. Column sizes are dropped altogether.
+/// The data file with the statistics of these columns only. Column sizes are dropped altogether; NaN counts stay, of
+/// which there are few and Parquet footers have none.
 pub(crate) fn slim(file: &DataFile, columns: &HashSet<i32>) -> DataFile {
     let mut slim = DataFileBuilder::default();
     slim.content(file.content_type())
@@ -16,7 +17,7 @@ pub(crate) fn slim(file: &DataFile, columns: &HashSet<i32>) -> DataFile {
         .file_size_in_bytes(file.file_size_in_bytes())
         .value_counts(of_columns(file.value_counts(), columns))
         .null_value_counts(of_columns(file.null_value_counts(), columns))
-        .nan_value_counts(of_columns(file.nan_value_counts(), columns))
+        .nan_value_counts(file.nan_value_counts().clone())
         .lower_bounds(of_columns(file.lower_bounds(), columns))
         .upper_bounds(of_columns(file.upper_bounds(), columns))
         .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
@@ -49,6 +50,7 @@ mod tests {
         let full = FileOf::data("f", 10).with(|file| {
             file.column_sizes(counts())
                 .value_counts(counts())
+                .nan_value_counts(counts())
                 .lower_bounds(bounds())
                 .upper_bounds(bounds())
                 .split_offsets(Some(vec![4]))

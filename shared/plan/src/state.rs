@@ -27,8 +27,8 @@ pub struct TableState {
     pub snapshot_id: i64,
     /// Its sequence number; 0 in v1 tables.
     pub sequence_number: i64,
-    /// Live data files, in the order of the manifest list and of its manifests. They carry statistics only of
-    /// the columns that equality deletes compare: to copy an entry, read its manifest again.
+    /// Live data files, in the order of the manifest list and of its manifests. Of statistics they carry NaN counts,
+    /// and the rest only of the columns that equality deletes compare: to copy an entry, read its manifest again.
     pub data: Vec<Arc<LiveFile>>,
     /// Live delete files of every kind, in the same order.
     pub deletes: Vec<Arc<LiveFile>>,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use iceberg::spec::{DataFile, NestedField, PrimitiveType, StructType};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use snowpack_plan::ScanFile;
 
 use super::tests::{group, rewrite, run};
@@ -36,12 +36,12 @@ fn row(id: i64) -> Value {
     Value::Struct(vec![Value::Int(id), text, Value::float(id as f64 / 4.0)])
 }
 
-/// A table of one data file per range of ids.
-async fn table(properties: &[(&str, &str)], files: &[std::ops::Range<i64>]) -> (SampleTable, Vec<ScanFile>) {
+/// A table of one data file per range of ids, without the last.
+async fn table(properties: &[(&str, &str)], files: &[(i64, i64)]) -> (SampleTable, Vec<ScanFile>) {
     let table = SampleTable::new(&[fields()], Vec::new(), properties);
     let mut scans = Vec::new();
-    for (index, ids) in files.iter().enumerate() {
-        let rows: Vec<Value> = ids.clone().map(row).collect();
+    for (index, (first, end)) in files.iter().enumerate() {
+        let rows: Vec<Value> = (*first..*end).map(row).collect();
         let mut file = table.data_file(&format!("in-{index}"), &fields(), &rows).await;
         let file = file.nan_value_counts(HashMap::from([(3, 0)])).build().unwrap();
         scans.push(ScanFile {
@@ -61,7 +61,7 @@ async fn footer(table: &SampleTable, file: &DataFile) -> (Bytes, ParquetMetaData
         .read()
         .await
         .unwrap();
-    let reader = ParquetMetaDataReader::new().with_page_indexes(true);
+    let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
     let footer = reader.parse_and_finish(&bytes).unwrap();
     (bytes, footer)
 }
@@ -99,7 +99,7 @@ async fn copied(table: &SampleTable, scans: Vec<ScanFile>) -> (usize, usize) {
 fn row_groups_of_decent_size_are_copied_and_the_rest_is_encoded_together() {
     run(async {
         // Rows 0 to 13 are two whole row groups, 14 a small one; then three small ones.
-        let (table, scans) = table(&COPIED, &[0..15, 20..22, 30..32, 40..42]).await;
+        let (table, scans) = table(&COPIED, &[(0, 15), (20, 22), (30, 32), (40, 42)]).await;
         assert_eq!(copied(&table, scans).await, (2, 3));
     });
 }
@@ -107,7 +107,7 @@ fn row_groups_of_decent_size_are_copied_and_the_rest_is_encoded_together() {
 #[test]
 fn what_is_copied_is_described_as_if_it_had_been_encoded() {
     run(async {
-        let ranges = [0..14, 21..35];
+        let ranges = [(0, 14), (21, 35)];
         let (copying, scans) = table(&COPIED, &ranges).await;
         let copied = rewrite(&copying, &group(scans, 1)).await.unwrap();
         let (encoding, scans) = table(&COPIED[..1], &ranges).await;
@@ -143,19 +143,19 @@ fn nothing_is_copied_that_would_not_be_written_like_that() {
         let none = |what: &'static str| move |copied: (usize, usize)| assert_eq!(copied.0, 0, "{what}");
         let (zstd, scans) = table(
             &[("write.parquet.compression-codec", "zstd"), COPIED[1]],
-            &[0..14],
+            &[(0, 14)],
         )
         .await;
         none("another codec")(copied(&zstd, scans).await);
 
-        let (large, scans) = table(&COPIED[..1], &[0..14]).await;
+        let (large, scans) = table(&COPIED[..1], &[(0, 14)]).await;
         none("row groups too small")(copied(&large, scans).await);
 
         let filter = ("write.parquet.bloom-filter-enabled.column.id", "true");
-        let (bloom, scans) = table(&[COPIED[0], COPIED[1], filter], &[0..14]).await;
+        let (bloom, scans) = table(&[COPIED[0], COPIED[1], filter], &[(0, 14)]).await;
         none("no bloom filter")(copied(&bloom, scans).await);
 
-        let (renamed, scans) = table(&COPIED, &[0..14]).await;
+        let (renamed, scans) = table(&COPIED, &[(0, 14)]).await;
         let mut changed = fields().fields().to_vec();
         changed[1] = NestedField::optional(2, "words", PrimitiveType::String.into()).into();
         let now = SampleTable::new(&[fields(), StructType::new(changed)], Vec::new(), &COPIED);
@@ -165,13 +165,13 @@ fn nothing_is_copied_that_would_not_be_written_like_that() {
         };
         none("a column renamed")(copied(&now, scans).await);
 
-        let (deleted, mut scans) = table(&COPIED, &[0..14]).await;
+        let (deleted, mut scans) = table(&COPIED, &[(0, 14)]).await;
         let path = scans[0].data.file.file_path().to_owned();
         let delete = deleted.position_deletes("deletes", &[(path, 3)]).await;
         scans[0].position_deletes.push(live(delete, 0, 2));
         none("a row deleted")(copied(&deleted, scans).await);
 
-        let (unknown, mut scans) = table(&COPIED, &[0..14]).await;
+        let (unknown, mut scans) = table(&COPIED, &[(0, 14)]).await;
         let rows: Vec<Value> = (0..14).map(row).collect();
         let uncounted = unknown
             .data_file("uncounted", &fields(), &rows)
@@ -186,7 +186,7 @@ fn nothing_is_copied_that_would_not_be_written_like_that() {
 #[test]
 fn files_are_cut_between_copied_row_groups() {
     run(async {
-        let (table, scans) = table(&COPIED, &[0..140, 140..280]).await;
+        let (table, scans) = table(&COPIED, &[(0, 140), (140, 280)]).await;
         let supervisor = FakeSupervisor::default();
         let context = RewriteContext::of(table.metadata.clone(), table.io.clone(), 0).unwrap();
         let rewritten = rewrite_group(&context, &group(scans, 3), &WrittenFiles::default(), &supervisor)
