@@ -6,12 +6,14 @@
 //!   not allow, no compression) is put right in the container ([`container`](self), [`names`](self)).
 
 mod container;
+mod data_file;
 mod error;
 mod names;
 mod read;
 mod row_ids;
 mod write;
 
+pub use data_file::{to_builder, without_statistics};
 pub use error::{ManifestError, MetadataKind};
 pub use read::{decode_manifest, decode_manifest_list, read_manifest, read_manifest_list};
 pub use write::{EncodedManifest, ManifestSink};

@@ -3,30 +3,20 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iceberg::spec::{DataFile, DataFileBuilder};
+use iceberg::spec::DataFile;
+use snowpack_manifest::without_statistics;
 
 /// The data file with the statistics of these columns only. Column sizes are dropped altogether; NaN counts stay, of
 /// which there are few and Parquet footers have none.
 pub(crate) fn slim(file: &DataFile, columns: &HashSet<i32>) -> DataFile {
-    let mut slim = DataFileBuilder::default();
-    slim.content(file.content_type())
-        .file_path(file.file_path().to_owned())
-        .file_format(file.file_format())
-        .partition(file.partition().clone())
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
+    without_statistics(file)
         .value_counts(of_columns(file.value_counts(), columns))
         .null_value_counts(of_columns(file.null_value_counts(), columns))
         .nan_value_counts(file.nan_value_counts().clone())
         .lower_bounds(of_columns(file.lower_bounds(), columns))
         .upper_bounds(of_columns(file.upper_bounds(), columns))
-        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
-        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
-        .first_row_id(file.first_row_id());
-    if let Some(order) = file.sort_order_id() {
-        slim.sort_order_id(order);
-    }
-    slim.build().expect("every required field is set")
+        .build()
+        .expect("every required field is set")
 }
 
 fn of_columns<T: Clone>(statistics: &HashMap<i32, T>, columns: &HashSet<i32>) -> HashMap<i32, T> {

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use iceberg::spec::{DataFile, DataFileBuilder, Manifest, ManifestEntry, Struct, StructType};
+use iceberg::spec::{DataFile, Manifest, ManifestEntry, StructType};
+use snowpack_manifest::to_builder;
 use snowpack_plan::{PartitionKey, promoted_partition};
 
 /// Bytes an entry takes before compression, besides its path and statistics.
@@ -55,34 +56,10 @@ fn promoted(entry: &Arc<ManifestEntry>, partition_type: &StructType) -> Arc<Mani
             snapshot_id: entry.snapshot_id,
             sequence_number: entry.sequence_number,
             file_sequence_number: entry.file_sequence_number,
-            data_file: with_partition(entry.data_file(), partition),
+            data_file: to_builder(entry.data_file())
+                .partition(partition)
+                .build()
+                .expect("every required field is set"),
         }),
     }
-}
-
-fn with_partition(file: &DataFile, partition: Struct) -> DataFile {
-    let mut copy = DataFileBuilder::default();
-    copy.content(file.content_type())
-        .file_path(file.file_path().to_owned())
-        .file_format(file.file_format())
-        .partition(partition)
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
-        .column_sizes(file.column_sizes().clone())
-        .value_counts(file.value_counts().clone())
-        .null_value_counts(file.null_value_counts().clone())
-        .nan_value_counts(file.nan_value_counts().clone())
-        .lower_bounds(file.lower_bounds().clone())
-        .upper_bounds(file.upper_bounds().clone())
-        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
-        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
-        .equality_ids(file.equality_ids())
-        .first_row_id(file.first_row_id())
-        .referenced_data_file(file.referenced_data_file())
-        .content_offset(file.content_offset())
-        .content_size_in_bytes(file.content_size_in_bytes());
-    if let Some(order) = file.sort_order_id() {
-        copy.sort_order_id(order);
-    }
-    copy.build().expect("every required field is set")
 }
