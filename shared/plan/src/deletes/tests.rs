@@ -16,8 +16,8 @@ fn equality(path: &str) -> FileOf {
     })
 }
 
-fn paths(files: &[Arc<LiveFile>]) -> Vec<&str> {
-    files.iter().map(|file| file.file.file_path()).collect()
+fn paths(deletes: &Deletes) -> Vec<&str> {
+    deletes.iter().map(|file| file.file.file_path()).collect()
 }
 
 fn scan(data: FileOf, deletes: Vec<FileOf>) -> ScanFile {
