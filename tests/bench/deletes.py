@@ -46,6 +46,8 @@ CATALOG = "bench"
 TABLE = "bench.deletes"
 SNAPSHOT = 1
 ROWS = 10
+# Keys of an equality-delete file that a row has, or had.
+HITS = 10
 # Data files are spread over as many sequence numbers, and equality deletes follow each of them.
 TURNS = 10
 FILES_PER_MANIFEST = 5_000
@@ -77,19 +79,23 @@ class Shape:
         return 2 + index % TURNS
 
     def equality_keys(self, index: int) -> list[int]:
-        """Ids of files all over the partition, or the table."""
+        """Ids of files all over the partition, or the table, and then ids that no row has."""
+        missing = self.files * ROWS + index * self.keys
+        return self.hits(index) + list(range(missing, missing + self.keys - HITS))
+
+    def hits(self, index: int) -> list[int]:
         generator = random.Random(index)
         if self.is_global:
-            return sorted(generator.randrange(self.files * ROWS) for _ in range(self.keys))
+            return sorted(generator.randrange(self.files * ROWS) for _ in range(HITS))
         part = self.partition_of(index)
         of_partition = range(part, self.files, self.partitions)
-        return sorted(generator.choice(of_partition) * ROWS + generator.randrange(ROWS) for _ in range(self.keys))
+        return sorted(generator.choice(of_partition) * ROWS + generator.randrange(ROWS) for _ in range(HITS))
 
     def expected(self) -> set[int]:
         """The ids that are left."""
         deleted_at: dict[int, int] = {}
         for index in range(self.files):
-            for key in self.equality_keys(index):
+            for key in self.hits(index):
                 deleted_at[key] = max(deleted_at.get(key, 0), self.sequence_of_equality(index))
         return {
             id
@@ -261,7 +267,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--scope", choices=["partition", "global"], default="partition")
-    parser.add_argument("--keys", type=int, default=10, help="keys in each equality-delete file")
+    parser.add_argument("--keys", type=int, default=10, help="keys in each equality-delete file, at least 10; with 1,000 they do not fit memory")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     shape = Shape(arguments.files, arguments.partitions, arguments.scope == "global", arguments.keys)

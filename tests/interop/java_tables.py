@@ -8,11 +8,8 @@ from lake import Catalog, Table
 
 def create(catalog: Catalog, name: str, schema: dict, version: int) -> Table:
     """Creates `namespace.table` with a schema given in its JSON form."""
-    jvm = catalog.session._jvm
-    catalog.create(name, "placeholder int", **{"format-version": str(version)})
-    table = Table(catalog, name)
+    table = catalog.create(name, "placeholder int", **{"format-version": str(version)})
     set_schema(table, schema)
-    assert jvm.org.apache.iceberg.SchemaParser.toJson(table.java().schema())
     return table
 
 
@@ -29,6 +26,18 @@ def set_schema(table: Table, schema: dict) -> None:
     table.edit_metadata(change)
 
 
+def field(id: int, name: str, kind: object, required: bool = False) -> dict:
+    return {"id": id, "name": name, "type": kind, "required": required}
+
+
+def listed(id: int, element: object) -> dict:
+    return {"type": "list", "element-id": id, "element": element, "element-required": False}
+
+
+def mapped(key_id: int, key: object, value_id: int, value: object) -> dict:
+    return {"type": "map", "key-id": key_id, "key": key, "value-id": value_id, "value": value, "value-required": False}
+
+
 def field_ids(schema: object) -> list[int]:
     """Every field id in a schema's JSON form."""
     if isinstance(schema, list):
@@ -41,12 +50,17 @@ def field_ids(schema: object) -> list[int]:
 
 def rows(table: Table) -> list[str]:
     """All rows as text, read by Java's generic reader, in a stable order."""
-    jvm = table.catalog.session._jvm
-    scan = jvm.org.apache.iceberg.data.IcebergGenerics.read(table.java()).build()
+    scan = table.catalog.session._jvm.org.apache.iceberg.data.IcebergGenerics.read(table.java()).build()
     try:
-        return sorted(_text(record) for record in scan)
+        return sorted(_text(record) for record in _listed(table, scan))
     finally:
         scan.close()
+
+
+def _listed(table: Table, iterable):
+    """What Python can iterate over; a Java Iterable is not."""
+    lists = table.catalog.session._jvm.org.apache.iceberg.relocated.com.google.common.collect.Lists
+    return lists.newArrayList(iterable)
 
 
 def _text(record) -> str:
@@ -92,17 +106,18 @@ class Values:
 
 def written_by_java(table: Table, rows: list[dict]) -> dict:
     """What Java's writer says of a file of these rows, which is not committed."""
-    return metrics(JavaWriter(table).data(rows))
+    return metrics(table, JavaWriter(table).data(rows))
 
 
-def metrics(file) -> dict:
+def metrics(table: Table, file) -> dict:
     """The statistics of a Java content file, as plain values."""
+    buffers = table.catalog.session._jvm.org.apache.iceberg.util.ByteBuffers
 
     def numbers(values) -> dict[int, int]:
         return {} if values is None else {int(key): int(value) for key, value in values.items()}
 
     def bounds(values) -> dict[int, str]:
-        return {} if values is None else {int(key): _hex(value) for key, value in values.items()}
+        return {} if values is None else {int(key): buffers.toByteArray(value).hex() for key, value in values.items()}
 
     return {
         "records": file.recordCount(),
@@ -118,15 +133,10 @@ def metrics(file) -> dict:
     }
 
 
-def _hex(buffer) -> str:
-    view = buffer.duplicate()
-    return bytes(view.get() & 0xFF for _ in range(view.remaining())).hex()
-
-
 def live_metrics(table: Table) -> list[dict]:
     """The statistics of each live data file, as its manifest has them."""
     tasks = table.java().newScan().includeColumnStats().planFiles()
     try:
-        return [metrics(task.file()) for task in tasks]
+        return [metrics(table, task.file()) for task in _listed(table, tasks)]
     finally:
         tasks.close()

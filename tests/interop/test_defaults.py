@@ -38,7 +38,8 @@ def evolved(catalog: Catalog, name: str, added: list[dict]) -> Table:
     base = [field(1, "id", "int"), field(2, "inner", inner), field(4, "list", listed(5, {"type": "struct", "fields": [field(6, "a", "int")]}))]
     table = java_tables.create(catalog, name, {"fields": base}, 3)
     for id in range(6):
-        table.sql(f"insert into {{t}} values ({id}, {'null' if id % 3 == 0 else 'named_struct("a", 1)'}, array(named_struct('a', 2), null))")
+        inner_value = "null" if id % 3 == 0 else "named_struct('a', 1)"
+        table.sql(f"insert into {{t}} values ({id}, {inner_value}, array(named_struct('a', 2), null))")
     base[1]["type"] = {"type": "struct", "fields": [field(3, "a", "int"), with_default(7, "b", "string", "in a struct")]}
     base[2]["type"] = listed(5, {"type": "struct", "fields": [field(6, "a", "int"), with_default(8, "b", "int", 99)]})
     java_tables.set_schema(table, {"fields": base + added})

@@ -59,13 +59,12 @@ fn join_part(
     files: &[ScanFile],
     found: &mut Found,
 ) -> Result<(), SpillError> {
-    while let Some((set, key, [file, row])) = rows.next()? {
+    while let Some(record) = rows.next()? {
+        let [file, row] = record.numbers;
         let file = usize::try_from(file).expect("it was an index");
         let sequence_number = files[file].data.sequence_number;
-        if table
-            .newest(set, key)
-            .is_some_and(|deleted_at| deleted_at > sequence_number)
-        {
+        let deleted_at = table.newest(record.set, record.key);
+        if deleted_at.is_some_and(|deleted_at| deleted_at > sequence_number) {
             found.entry(file).or_default().insert(row);
         }
     }

@@ -249,3 +249,6 @@ fn field_of_any_schema(table: &TableMetadata, id: i32) -> Option<NestedFieldRef>
         .max_by_key(|schema| schema.schema_id())
         .and_then(|schema| schema.field_by_id(id).cloned())
 }
+
+#[cfg(test)]
+mod tests;

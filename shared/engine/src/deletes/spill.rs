@@ -133,6 +133,13 @@ impl Read for Cursor<'_> {
     }
 }
 
+/// A record: the key of a set, and its numbers.
+pub(super) struct Record<'a, const N: usize> {
+    pub(super) set: u32,
+    pub(super) key: &'a [u8],
+    pub(super) numbers: [u64; N],
+}
+
 /// The records of one file.
 pub(super) struct Records<'a, const N: usize> {
     reader: BufReader<Cursor<'a>>,
@@ -140,11 +147,11 @@ pub(super) struct Records<'a, const N: usize> {
 }
 
 impl<const N: usize> Records<'_, N> {
-    /// The next record: its set, its key and its numbers.
+    /// The next record.
     ///
     /// # Errors
     /// The scratch space cannot be read.
-    pub(super) fn next(&mut self) -> Result<Option<(u32, &[u8], [u64; N])>, SpillError> {
+    pub(super) fn next(&mut self) -> Result<Option<Record<'_, N>>, SpillError> {
         let mut head = [0; 4];
         match self.reader.read_exact(&mut head) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -160,7 +167,8 @@ impl<const N: usize> Records<'_, N> {
             *number = u64::from_le_bytes(bytes);
         }
         self.reader.read_exact(&mut self.key)?;
-        Ok(Some((set, &self.key, numbers)))
+        let key = &self.key;
+        Ok(Some(Record { set, key, numbers }))
     }
 }
 
@@ -251,8 +259,9 @@ impl SpilledKeys {
     pub(super) fn load(&self, partition: usize) -> Result<KeyTable, SpillError> {
         let mut table = KeyTable::default();
         let mut records = self.keys.read(partition);
-        while let Some((set, key, [sequence_number])) = records.next()? {
-            table.add(set, key, sequence_number.cast_signed());
+        while let Some(record) = records.next()? {
+            let [sequence_number] = record.numbers;
+            table.add(record.set, record.key, sequence_number.cast_signed());
         }
         Ok(table)
     }
