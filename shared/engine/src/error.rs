@@ -7,6 +7,7 @@ use snowpack_manifest::ManifestError;
 use snowpack_plan::{ExpiryError, PlanError};
 use snowpack_service::ports::ActionStop;
 
+use crate::deletes::SpillError;
 use crate::file_error::FileError;
 use crate::orphans::OrphanError;
 
@@ -101,6 +102,9 @@ pub(crate) enum EngineError {
         "rows could not be sorted: {0}; lower rewrite_data_files.max-file-group-size-bytes if memory or disk is short"
     )]
     Sort(#[from] DataFusionError),
+    /// Deletes that do not fit memory could not be set aside.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
     /// A task of this process ended without an answer.
     #[error("a task of the engine ended early: {0}")]
     Task(#[from] tokio::task::JoinError),

@@ -40,10 +40,13 @@ pub(crate) enum FileError {
         /// What it is.
         reason: String,
     },
-    /// The delete files of a group do not fit the memory given for them.
-    #[error("the deletes in {path} need more than the {budget_bytes} bytes of memory given for deletes")]
+    /// The deleted positions of a group do not fit the memory given for them.
+    #[error(
+        "the deleted rows of a file group need more than the {budget_bytes} bytes of memory given for them, \
+         counted up to {path}; lower rewrite_data_files.max-file-group-size-bytes"
+    )]
     Budget {
-        /// The delete file that was being loaded.
+        /// The delete or data file last counted.
         path: String,
         /// The budget.
         budget_bytes: u64,

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use iceberg::spec::{DataContentType, DataFile, DataFileFormat, PrimitiveLiteral, Struct, TableMetadata};
 use snowpack_catalog::normalize_location;
 
-use crate::equality::EqualityDelete;
+use crate::applying::{Chosen, DeleteList, DeleteReach, Deletes, place};
+use crate::equality::Comparison;
 use crate::partition::PartitionTypes;
 use crate::state::TableState;
 use crate::types::{LiveFile, ScanFile};
@@ -20,89 +21,133 @@ use crate::types::{LiveFile, ScanFile};
 /// Field id of `file_path` in position-delete files (spec, Reserved Field IDs).
 const DELETE_FILE_PATH_ID: i32 = 2_147_483_546;
 
-/// Delete files sorted by the newest data sequence number they apply to, so that those of a data file are a
-/// suffix.
-type Sorted<T> = Vec<(i64, T)>;
+/// The delete files of one scope.
+#[derive(Debug)]
+struct Scope {
+    /// The newest data sequence number each applies to, ascending: those of a data file are a suffix.
+    applies_to: Vec<i64>,
+    list: Arc<DeleteList>,
+}
 
-type ByPartition<T> = HashMap<(i32, Struct), Sorted<T>>;
+impl Scope {
+    fn new(mut files: Vec<Arc<LiveFile>>, reach: DeleteReach) -> Self {
+        files.sort_by_key(|file| applies_to(file));
+        Self {
+            applies_to: files.iter().map(|file| applies_to(file)).collect(),
+            list: Arc::new(DeleteList { files, reach }),
+        }
+    }
+
+    /// The place of the first delete file that applies to data of this sequence number, as do all after it.
+    fn first(&self, sequence_number: i64) -> usize {
+        self.applies_to
+            .partition_point(|applies_to| *applies_to < sequence_number)
+    }
+}
+
+/// Position deletes apply to the data of their own commit, equality deletes do not.
+fn applies_to(delete: &LiveFile) -> i64 {
+    match delete.file.content_type() {
+        DataContentType::EqualityDeletes => delete.sequence_number - 1,
+        _ => delete.sequence_number,
+    }
+}
+
+/// The equality deletes of one scope with what statistics say about them.
+#[derive(Debug)]
+struct EqualityScope {
+    scope: Scope,
+    comparison: Comparison,
+}
+
+impl EqualityScope {
+    fn new(files: Vec<Arc<LiveFile>>, reach: DeleteReach, metadata: &TableMetadata) -> Self {
+        let scope = Scope::new(files, reach);
+        let comparison = Comparison::of(&scope.list.files, metadata);
+        Self { scope, comparison }
+    }
+
+    /// Those that apply to the data file and that statistics do not rule out.
+    fn choose(&self, data: &LiveFile) -> Chosen {
+        let start = self.scope.first(data.sequence_number);
+        let statistics = self.comparison.statistics_of(&data.file);
+        let may_match = |index: &usize| self.comparison.may_match(*index, &statistics);
+        let all = start..self.scope.list.files.len();
+        // Most often statistics rule out nothing, and then there is nothing to write down.
+        match all.clone().all(|index| may_match(&index)) {
+            true => Chosen::From(start),
+            false => Chosen::These(Arc::new(all.filter(may_match).map(place).collect())),
+        }
+    }
+}
 
 /// Finds the delete files of a data file without looking at unrelated ones.
 #[derive(Debug)]
 pub struct DeleteIndex {
     types: PartitionTypes,
-    global: Sorted<EqualityDelete>,
-    equality: ByPartition<EqualityDelete>,
-    by_partition: ByPartition<Arc<LiveFile>>,
-    by_path: HashMap<String, Sorted<Arc<LiveFile>>>,
+    global: Option<EqualityScope>,
+    equality: HashMap<(i32, Struct), EqualityScope>,
+    by_partition: HashMap<(i32, Struct), Scope>,
+    by_path: HashMap<String, Scope>,
     vectors: HashMap<String, Arc<LiveFile>>,
+}
+
+/// Delete files by what they reach.
+#[derive(Default)]
+struct Sorted {
+    global: Vec<Arc<LiveFile>>,
+    equality: HashMap<(i32, Struct), Vec<Arc<LiveFile>>>,
+    by_partition: HashMap<(i32, Struct), Vec<Arc<LiveFile>>>,
+    by_path: HashMap<String, Vec<Arc<LiveFile>>>,
+    vectors: HashMap<String, Arc<LiveFile>>,
+}
+
+impl Sorted {
+    fn add(&mut self, delete: &Arc<LiveFile>, metadata: &TableMetadata, types: &PartitionTypes) {
+        let normalized = |path: &str| normalize_location(path).into_owned();
+        let reference = referenced_data_file(&delete.file);
+        let list = match (delete.file.content_type(), reference) {
+            (DataContentType::EqualityDeletes, _) => {
+                let spec = metadata.partition_spec_by_id(delete.spec_id);
+                match spec.is_some_and(|spec| spec.is_unpartitioned()) {
+                    true => &mut self.global,
+                    false => self.equality.entry(key(types, delete)).or_default(),
+                }
+            }
+            (_, Some(path)) if delete.file.file_format() == DataFileFormat::Puffin => {
+                self.vectors.insert(normalized(&path), Arc::clone(delete));
+                return;
+            }
+            (_, Some(path)) => self.by_path.entry(normalized(&path)).or_default(),
+            (_, None) => self.by_partition.entry(key(types, delete)).or_default(),
+        };
+        list.push(Arc::clone(delete));
+    }
 }
 
 impl DeleteIndex {
     /// Indexes the state's delete files.
     pub fn new(state: &TableState, metadata: &TableMetadata) -> Self {
-        let mut index = Self {
-            types: PartitionTypes::of(metadata),
-            global: Vec::new(),
-            equality: HashMap::new(),
-            by_partition: HashMap::new(),
-            by_path: HashMap::new(),
-            vectors: HashMap::new(),
-        };
+        let types = PartitionTypes::of(metadata);
+        let mut sorted = Sorted::default();
         for delete in &state.deletes {
-            index.add(delete, metadata);
+            sorted.add(delete, metadata, &types);
         }
-        index.sort();
-        index
-    }
-
-    fn add(&mut self, delete: &Arc<LiveFile>, metadata: &TableMetadata) {
-        let applies_to = delete.sequence_number;
-        if delete.file.content_type() == DataContentType::EqualityDeletes {
-            let equality = EqualityDelete::new(Arc::clone(delete), metadata);
-            let spec = metadata.partition_spec_by_id(delete.spec_id);
-            let list = if spec.is_some_and(|spec| spec.is_unpartitioned()) {
-                &mut self.global
-            } else {
-                self.equality.entry(key(&self.types, delete)).or_default()
-            };
-            list.push((applies_to - 1, equality));
-            return;
+        let equality = |files, reach| EqualityScope::new(files, reach, metadata);
+        let of_partition = |files| Scope::new(files, DeleteReach::Partition);
+        Self {
+            types,
+            global: (!sorted.global.is_empty()).then(|| equality(sorted.global, DeleteReach::Table)),
+            equality: map_values(sorted.equality, |files| equality(files, DeleteReach::Partition)),
+            by_partition: map_values(sorted.by_partition, of_partition),
+            by_path: map_values(sorted.by_path, |files| Scope::new(files, DeleteReach::File)),
+            vectors: sorted.vectors,
         }
-        match referenced_data_file(&delete.file) {
-            Some(path) if delete.file.file_format() == DataFileFormat::Puffin => {
-                self.vectors
-                    .insert(normalize_location(&path).into_owned(), Arc::clone(delete));
-            }
-            Some(path) => {
-                let list = self
-                    .by_path
-                    .entry(normalize_location(&path).into_owned())
-                    .or_default();
-                list.push((applies_to, Arc::clone(delete)));
-            }
-            None => {
-                let list = self.by_partition.entry(key(&self.types, delete)).or_default();
-                list.push((applies_to, Arc::clone(delete)));
-            }
-        }
-    }
-
-    fn sort(&mut self) {
-        self.global.sort_by_key(|(applies_to, _)| *applies_to);
-        self.equality
-            .values_mut()
-            .for_each(|list| list.sort_by_key(|(applies_to, _)| *applies_to));
-        self.by_partition
-            .values_mut()
-            .for_each(|list| list.sort_by_key(|(applies_to, _)| *applies_to));
-        self.by_path
-            .values_mut()
-            .for_each(|list| list.sort_by_key(|(applies_to, _)| *applies_to));
     }
 
     /// Whether the table has no delete files at all.
     pub fn is_empty(&self) -> bool {
-        self.global.is_empty()
+        self.global.is_none()
             && self.equality.is_empty()
             && self.by_partition.is_empty()
             && self.by_path.is_empty()
@@ -111,38 +156,41 @@ impl DeleteIndex {
 
     /// The data file with the deletes that apply to it, oldest first within each kind.
     pub fn scan(&self, data: &Arc<LiveFile>) -> ScanFile {
-        let mut scan = ScanFile {
-            data: Arc::clone(data),
-            position_deletes: Vec::new(),
-            equality_deletes: Vec::new(),
-        };
+        let mut scan = ScanFile::new(Arc::clone(data));
         if self.is_empty() {
             return scan;
         }
         let key =
             (!self.equality.is_empty() || !self.by_partition.is_empty()).then(|| key(&self.types, data));
         let partition = key.as_ref().and_then(|key| self.equality.get(key));
-        for list in [Some(&self.global), partition].into_iter().flatten() {
-            let matching = applying(list, data.sequence_number).filter(|delete| delete.may_match(&data.file));
+        for equality in [self.global.as_ref(), partition].into_iter().flatten() {
             scan.equality_deletes
-                .extend(matching.map(|delete| Arc::clone(delete.file())));
+                .add(&equality.scope.list, equality.choose(data));
         }
         scan.position_deletes = self.position_deletes(data, key.as_ref());
         scan
     }
 
-    fn position_deletes(&self, data: &LiveFile, key: Option<&(i32, Struct)>) -> Vec<Arc<LiveFile>> {
+    fn position_deletes(&self, data: &LiveFile, key: Option<&(i32, Struct)>) -> Deletes {
         let path = normalize_location(data.file.file_path());
+        let mut deletes = Deletes::default();
         if let Some(vector) = self.vectors.get(path.as_ref()) {
-            return vec![Arc::clone(vector)];
+            deletes.push(Arc::clone(vector));
+            return deletes;
         }
         let in_partition = key.and_then(|key| self.by_partition.get(key));
-        [in_partition, self.by_path.get(path.as_ref())]
+        for scope in [in_partition, self.by_path.get(path.as_ref())]
             .into_iter()
             .flatten()
-            .flat_map(|list| applying(list, data.sequence_number).cloned())
-            .collect()
+        {
+            deletes.add(&scope.list, Chosen::From(scope.first(data.sequence_number)));
+        }
+        deletes
     }
+}
+
+fn map_values<K: Eq + std::hash::Hash, A, B>(map: HashMap<K, A>, of: impl Fn(A) -> B) -> HashMap<K, B> {
+    map.into_iter().map(|(key, value)| (key, of(value))).collect()
 }
 
 fn key(types: &PartitionTypes, file: &LiveFile) -> (i32, Struct) {
@@ -150,11 +198,6 @@ fn key(types: &PartitionTypes, file: &LiveFile) -> (i32, Struct) {
         file.spec_id,
         types.current(file.spec_id, file.file.partition()).into_owned(),
     )
-}
-
-fn applying<T>(list: &Sorted<T>, sequence_number: i64) -> impl Iterator<Item = &T> {
-    let start = list.partition_point(|(applies_to, _)| *applies_to < sequence_number);
-    list[start..].iter().map(|(_, delete)| delete)
 }
 
 /// The one data file a position-delete file is about, when its metadata says so (`ContentFileUtil`).

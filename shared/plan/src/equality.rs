@@ -1,18 +1,22 @@
-//! An equality-delete file and the test, by column statistics, of whether it can match rows of a data file
+//! The test, by column statistics, of whether an equality-delete file can match rows of a data file
 //! (Java's `DeleteFileIndex.canContainEqDeletesForFile`).
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use iceberg::spec::{DataFile, Datum, PrimitiveLiteral, PrimitiveType, TableMetadata};
 
 use crate::types::LiveFile;
 
-/// An equality-delete file with the columns it compares.
+/// What statistics say about the equality-delete files of one list. Kept apart from the files, because a table
+/// may have hundreds of millions of pairs of data and delete files to look at.
 #[derive(Debug)]
-pub(crate) struct EqualityDelete {
-    delete: Arc<LiveFile>,
+pub(crate) struct Comparison {
+    /// Columns that some delete compares.
     fields: Vec<ComparedField>,
+    /// Of each delete file, the columns it compares by their index in `fields`.
+    deletes: Vec<Vec<(usize, Statistics)>>,
 }
 
 /// A column of an equality delete.
@@ -24,32 +28,49 @@ struct ComparedField {
     is_floating: bool,
 }
 
-impl EqualityDelete {
+impl Comparison {
     /// Looks the compared columns up in the current schema, and dropped ones in older schemas. A column found
     /// nowhere says nothing about a match.
-    pub(crate) fn new(delete: Arc<LiveFile>, metadata: &TableMetadata) -> Self {
-        let ids = delete.file.equality_ids().unwrap_or_default();
-        let fields = ids
-            .into_iter()
-            .filter_map(|id| compared_field(metadata, id))
-            .collect();
-        Self { delete, fields }
+    pub(crate) fn of(deletes: &[Arc<LiveFile>], metadata: &TableMetadata) -> Self {
+        let mut comparison = Self {
+            fields: Vec::new(),
+            deletes: Vec::with_capacity(deletes.len()),
+        };
+        for delete in deletes {
+            let ids = delete.file.equality_ids().unwrap_or_default();
+            let columns = ids.into_iter().filter_map(|id| {
+                let field = comparison.field(id, metadata)?;
+                Some((field, Statistics::of(&delete.file, &comparison.fields[field])))
+            });
+            let columns = columns.collect();
+            comparison.deletes.push(columns);
+        }
+        comparison
     }
 
-    pub(crate) fn file(&self) -> &Arc<LiveFile> {
-        &self.delete
+    fn field(&mut self, id: i32, metadata: &TableMetadata) -> Option<usize> {
+        let known = self.fields.iter().position(|field| field.id == id);
+        if known.is_some() {
+            return known;
+        }
+        self.fields.push(compared_field(metadata, id)?);
+        Some(self.fields.len() - 1)
     }
 
-    /// Whether statistics leave room for a match. Missing statistics always do.
-    pub(crate) fn may_match(&self, data: &DataFile) -> bool {
-        self.fields.iter().all(|field| {
-            let data = Column { file: data, field };
-            let deleted = Column {
-                file: &self.delete.file,
-                field,
-            };
-            column_may_match(&data, &deleted)
-        })
+    /// What [`Comparison::may_match`] has to know about a data file.
+    pub(crate) fn statistics_of(&self, data: &DataFile) -> Vec<Statistics> {
+        self.fields
+            .iter()
+            .map(|field| Statistics::of(data, field))
+            .collect()
+    }
+
+    /// Whether statistics leave room for a match of the delete file at this index. Missing statistics always
+    /// do.
+    pub(crate) fn may_match(&self, delete: usize, data: &[Statistics]) -> bool {
+        self.deletes[delete]
+            .iter()
+            .all(|(field, deleted)| column_may_match(&data[*field], deleted))
     }
 }
 
@@ -74,52 +95,38 @@ fn compared_field(metadata: &TableMetadata, id: i32) -> Option<ComparedField> {
 }
 
 /// The statistics of one column of one file.
-struct Column<'a> {
-    file: &'a DataFile,
-    field: &'a ComparedField,
-}
-
-impl Column<'_> {
-    fn nulls(&self) -> Option<u64> {
-        self.file.null_value_counts().get(&self.field.id).copied()
-    }
-
-    fn may_have_nulls(&self) -> bool {
-        !self.field.required && self.nulls() != Some(0)
-    }
-
-    fn has_no_nulls(&self) -> bool {
-        self.field.required || self.nulls() == Some(0)
-    }
-
-    fn has_only_nulls(&self) -> bool {
-        let values = self.file.value_counts().get(&self.field.id).copied();
-        !self.field.required && self.nulls().is_some() && self.nulls() == values
-    }
-
+#[derive(Debug)]
+pub(crate) struct Statistics {
+    may_have_nulls: bool,
+    has_only_nulls: bool,
     /// Bounds leave NaN out.
-    fn may_have_nans(&self) -> bool {
-        self.field.is_floating && self.file.nan_value_counts().get(&self.field.id) != Some(&0)
-    }
+    may_have_nans: bool,
+    bounds: Option<(Datum, Datum)>,
+}
 
-    fn bounds(&self) -> Option<(&Datum, &Datum)> {
-        Some((
-            self.file.lower_bounds().get(&self.field.id)?,
-            self.file.upper_bounds().get(&self.field.id)?,
-        ))
+impl Statistics {
+    fn of(file: &DataFile, field: &ComparedField) -> Self {
+        let nulls = file.null_value_counts().get(&field.id);
+        let values = file.value_counts().get(&field.id);
+        let bound = |bounds: &HashMap<i32, Datum>| bounds.get(&field.id).cloned();
+        Self {
+            may_have_nulls: !field.required && nulls != Some(&0),
+            has_only_nulls: !field.required && nulls.is_some() && nulls == values,
+            may_have_nans: field.is_floating && file.nan_value_counts().get(&field.id) != Some(&0),
+            bounds: bound(file.lower_bounds()).zip(bound(file.upper_bounds())),
+        }
     }
 }
 
-fn column_may_match(data: &Column<'_>, deleted: &Column<'_>) -> bool {
-    let nulls_meet = data.may_have_nulls() && deleted.may_have_nulls();
-    if nulls_meet || (data.may_have_nans() && deleted.may_have_nans()) {
+fn column_may_match(data: &Statistics, deleted: &Statistics) -> bool {
+    let nulls_meet = data.may_have_nulls && deleted.may_have_nulls;
+    if nulls_meet || (data.may_have_nans && deleted.may_have_nans) {
         return true;
     }
-    if (data.has_only_nulls() && deleted.has_no_nulls()) || (deleted.has_only_nulls() && data.has_no_nulls())
-    {
+    if (data.has_only_nulls && !deleted.may_have_nulls) || (deleted.has_only_nulls && !data.may_have_nulls) {
         return false;
     }
-    let (Some((data_low, data_high)), Some((low, high))) = (data.bounds(), deleted.bounds()) else {
+    let (Some((data_low, data_high)), Some((low, high))) = (&data.bounds, &deleted.bounds) else {
         return true;
     };
     compare(data_low, high) != Some(Ordering::Greater) && compare(low, data_high) != Some(Ordering::Greater)

@@ -1,5 +1,6 @@
 //! Decides, from a table's metadata alone, what an action would do. Reads manifests, never data.
 
+mod applying;
 mod arrangement;
 mod deletes;
 mod equality;
@@ -20,6 +21,7 @@ mod supported;
 mod tables;
 mod types;
 
+pub use applying::{DeleteList, DeleteReach, Deletes, SharedDeletes};
 pub use arrangement::{Arrangement, SortTerm};
 pub use deletes::DeleteIndex;
 pub use error::PlanError;

@@ -1,8 +1,7 @@
 //! What a dry run says: the numbers of each action, from metadata alone. Absent where only running it, or a
 //! listing of storage, could tell.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
@@ -10,6 +9,7 @@ use snowpack_domain::{
     Preview, PreviewSource, Properties, Timestamp,
 };
 
+use crate::applying::SharedDeletes;
 use crate::error::PlanError;
 use crate::expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
 use crate::manifests::{check_manifest_settings, plan_manifests};
@@ -152,10 +152,9 @@ fn numbers<const N: usize>(pairs: [(&str, Option<u64>); N]) -> Numbers {
 
 fn rewrite_numbers(plan: &RewritePlan) -> Numbers {
     let files = || plan.groups.iter().flat_map(|group| &group.files);
-    let deletes: HashSet<_> = files()
-        .flat_map(|file| file.position_deletes.iter().chain(&file.equality_deletes))
-        .map(Arc::as_ptr)
-        .collect();
+    let deletes =
+        SharedDeletes::of(files().flat_map(|file| [&file.position_deletes, &file.equality_deletes]));
+    let deletes: usize = deletes.iter().map(|shared| shared.files().count()).sum();
     let mut numbers = numbers([
         ("files_considered", Some(plan.files_considered)),
         ("files_in", Some(files().count() as u64)),
@@ -172,7 +171,7 @@ fn rewrite_numbers(plan: &RewritePlan) -> Numbers {
             Some(plan.groups.iter().map(|group| group.output_files as u64).sum()),
         ),
         ("file_groups", Some(plan.groups.len() as u64)),
-        ("delete_files_applied", Some(deletes.len() as u64)),
+        ("delete_files_applied", Some(deletes as u64)),
     ]);
     numbers.extend(skipped_numbers(&plan.skipped));
     numbers

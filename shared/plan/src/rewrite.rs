@@ -154,10 +154,9 @@ impl<'a> Planner<'a> {
     }
 
     fn has_too_many_deletes(&self, file: &ScanFile) -> bool {
-        let deletes = file.effective_delete_count();
         let deleted_share = file.known_deleted_rows() as f64 / file.data.file.record_count() as f64;
-        deletes >= self.settings.delete_file_threshold
-            || (deletes > 0 && deleted_share >= self.settings.delete_ratio_threshold)
+        file.has_effective_deletes(self.settings.delete_file_threshold)
+            || (deleted_share >= self.settings.delete_ratio_threshold && file.has_effective_deletes(1))
     }
 
     /// Takes a packed run of candidates into the plan, whole, in part, or not at all.
@@ -194,7 +193,7 @@ impl<'a> Planner<'a> {
 
     fn gains(&self, files: &[ScanFile]) -> bool {
         let moves = files.iter().any(|file| file.data.spec_id != self.output_spec_id);
-        if moves || files.iter().any(|file| file.effective_delete_count() > 0) {
+        if moves || files.iter().any(|file| file.has_effective_deletes(1)) {
             return true;
         }
         let wrong_sizes = files

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use iceberg::spec::{DataFile, Struct};
 
+use crate::applying::Deletes;
 use crate::deletes::referenced_data_file;
 
 /// A live data or delete file with what its manifest entry says, inheritance applied.
@@ -28,26 +29,36 @@ pub struct ScanFile {
     /// The data file.
     pub data: Arc<LiveFile>,
     /// Position-delete files that may hold positions of this file, oldest first.
-    pub position_deletes: Vec<Arc<LiveFile>>,
+    pub position_deletes: Deletes,
     /// Equality-delete files with a higher data sequence number, global or of the same partition.
-    pub equality_deletes: Vec<Arc<LiveFile>>,
+    pub equality_deletes: Deletes,
 }
 
 impl ScanFile {
+    /// A data file that no deletes apply to.
+    pub fn new(data: Arc<LiveFile>) -> Self {
+        Self {
+            data,
+            position_deletes: Deletes::default(),
+            equality_deletes: Deletes::default(),
+        }
+    }
+
     /// All deletes that apply.
     pub fn delete_count(&self) -> usize {
         self.position_deletes.len() + self.equality_deletes.len()
     }
 
-    /// Deletes that apply and may hold rows of this file. A rewritten file keeps an old data sequence number,
-    /// so that partition-scoped position deletes older than the file itself still apply by the letter; they
-    /// cannot name it, and rewriting it again would not get rid of them.
-    pub fn effective_delete_count(&self) -> usize {
+    /// Whether so many deletes apply and may hold rows of this file. A rewritten file keeps an old data
+    /// sequence number, so that partition-scoped position deletes older than the file itself still apply by
+    /// the letter; they cannot name it, and rewriting it again would not get rid of them.
+    pub fn has_effective_deletes(&self, at_least: usize) -> bool {
+        let missing = at_least.saturating_sub(self.equality_deletes.len());
         let effective = self
             .position_deletes
             .iter()
             .filter(|delete| self.may_name_this_file(delete));
-        effective.count() + self.equality_deletes.len()
+        effective.take(missing).count() == missing
     }
 
     fn may_name_this_file(&self, delete: &LiveFile) -> bool {
@@ -60,11 +71,9 @@ impl ScanFile {
 
     /// Rows known to be deleted: those of deletes that are about this file only, at most all its rows.
     pub fn known_deleted_rows(&self) -> u64 {
-        let scoped = self
+        let rows = self
             .position_deletes
-            .iter()
-            .filter(|delete| referenced_data_file(&delete.file).is_some());
-        let rows = scoped
+            .of_this_file()
             .map(|delete| delete.file.record_count())
             .fold(0, u64::saturating_add);
         rows.min(self.data.file.record_count())

@@ -28,6 +28,9 @@ pub struct GlueCatalog {
     io: FileIO,
 }
 
+/// What Glue calls a view, whoever made it.
+const VIEW: &str = "VIRTUAL_VIEW";
+
 /// How the compare-and-set of a commit failed.
 enum SwapError {
     /// Not applied: the new metadata file can go.
@@ -68,7 +71,12 @@ impl GlueCatalog {
         let found = answer
             .map_err(|error| read_error(Failure::from(error), table))?
             .table;
-        found.filter(is_iceberg).ok_or_else(missing)
+        match found {
+            Some(view) if view.table_type() == Some(VIEW) => {
+                Err(CatalogError::Unsupported(format!("{table} is a view")))
+            }
+            found => found.filter(is_iceberg).ok_or_else(missing),
+        }
     }
 
     /// Points the Glue table at new metadata if it still is at `base`.

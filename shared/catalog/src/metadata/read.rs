@@ -41,6 +41,11 @@ const REQUIRED_V2: [&str; 9] = [
     "default-sort-order-id",
 ];
 
+/// Types of version 3 that this version of `iceberg` cannot name.
+const UNSUPPORTED_TYPES: [&str; 4] = ["unknown", "variant", "geometry", "geography"];
+/// Members of schemas that hold types, or fields.
+const TYPE_MEMBERS: [&str; 5] = ["type", "fields", "element", "key", "value"];
+
 /// A parsed metadata document.
 pub(crate) struct Document {
     pub(crate) metadata: TableMetadata,
@@ -173,6 +178,11 @@ fn describe(raw: &Value, error: &str) -> Unusable {
             "the default partition spec keeps a void field of the dropped column {column}, which is not supported"
         ));
     }
+    if let Some((column, kind)) = unsupported_column(&raw["schemas"], "") {
+        return Unusable::Unsupported(format!(
+            "column {column} is of type {kind}, which is not supported"
+        ));
+    }
     if raw.get("format-version") == Some(&Value::from(MAX_FORMAT_VERSION)) {
         return Unusable::Unsupported(format!(
             "something in this version 3 table is not supported: {error}"
@@ -198,6 +208,30 @@ fn dropped_partition_source(raw: &Value) -> Option<&Value> {
         .filter(|field| field.get("transform").is_some_and(|name| name == "void"));
     void.filter_map(|field| field.get("source-id"))
         .find(|source| !has_field(schema, source))
+}
+
+/// The first field, at any depth, of a type that `iceberg` does not know, with its type. Elements of lists and maps
+/// go by the name of the field `around` them.
+fn unsupported_column<'a>(schema: &'a Value, around: &'a str) -> Option<(&'a str, &'a str)> {
+    match schema {
+        Value::Object(members) => {
+            let name = members.get("name").and_then(Value::as_str).unwrap_or(around);
+            let mut types = TYPE_MEMBERS.iter().filter_map(|member| members.get(*member));
+            types.find_map(|kind| match kind {
+                Value::String(kind) => is_unsupported(kind).then_some((name, kind.as_str())),
+                nested => unsupported_column(nested, name),
+            })
+        }
+        Value::Array(elements) => elements
+            .iter()
+            .find_map(|element| unsupported_column(element, around)),
+        _ => None,
+    }
+}
+
+fn is_unsupported(kind: &str) -> bool {
+    let name = kind.split('(').next().unwrap_or(kind);
+    UNSUPPORTED_TYPES.contains(&name.trim())
 }
 
 /// Whether a schema has a field of this id at any depth.

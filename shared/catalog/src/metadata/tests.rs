@@ -375,6 +375,12 @@ fn what_is_not_supported_is_told_from_what_is_broken() {
     unsupported(&newer, "format version 4");
     newer["format-version"] = json!(3);
     newer["schemas"][0]["fields"][1]["type"] = json!("variant");
+    unsupported(&newer, "is of type variant");
+    let nested =
+        json!({"type": "list", "element-id": 90, "element-required": false, "element": "geometry(srid:0)"});
+    newer["schemas"][0]["fields"][1]["type"] = nested;
+    unsupported(&newer, "is of type geometry(srid:0)");
+    newer["schemas"][0]["fields"][1]["type"] = json!("from the future");
     unsupported(&newer, "version 3");
     let mut void = raw(FIXTURES[0]);
     let spec = void["default-spec-id"].as_u64().unwrap() as usize;

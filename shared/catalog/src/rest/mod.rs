@@ -133,6 +133,18 @@ impl RestCatalog {
         )))
     }
 
+    /// Why the server has no such table: views have the names of tables, and paths of their own.
+    async fn missing(&self, session: &Session, table: &TableId) -> CatalogError {
+        let path = session.paths.view(table);
+        let view = self.client.call::<Value>(session, Method::GET, &path, None).await;
+        match view {
+            Ok(view) if view.get("metadata").is_some() => {
+                CatalogError::Unsupported(format!("{table} is a view"))
+            }
+            _ => CatalogError::NoSuchTable(table.to_string()),
+        }
+    }
+
     async fn children(&self, session: &Session, parent: &[String]) -> Result<Vec<Vec<String>>, CatalogError> {
         match self.pages(session, &session.paths.namespaces(parent)).await {
             Ok(pages) => Ok(pages.into_iter().flat_map(|page| page.namespaces).collect()),
@@ -153,11 +165,11 @@ impl Catalog for RestCatalog {
             .client
             .call(session, Method::GET, &session.paths.table(table), None)
             .await;
-        let answer = answer.map_err(|failure| match failure {
-            Failure::Refused { status: 404, .. } => CatalogError::NoSuchTable(table.to_string()),
-            other => read_error(other, &table.to_string()),
-        })?;
-        self.loaded(table, answer)
+        match answer {
+            Ok(answer) => self.loaded(table, answer),
+            Err(Failure::Refused { status: 404, .. }) => Err(self.missing(session, table).await),
+            Err(other) => Err(read_error(other, &table.to_string())),
+        }
     }
 
     async fn commit(&self, base: &LoadedTable, mut change: TableChange) -> Result<LoadedTable, CommitError> {

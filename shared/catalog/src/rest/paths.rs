@@ -51,12 +51,16 @@ impl Paths {
     }
 
     pub(super) fn table(&self, table: &TableId) -> String {
-        let namespace = self.namespace(table.database.levels());
-        format!(
-            "{}/{namespace}/tables/{}",
-            self.root,
-            encode(table.table.as_str())
-        )
+        self.entry(table, "tables")
+    }
+
+    pub(super) fn view(&self, view: &TableId) -> String {
+        self.entry(view, "views")
+    }
+
+    fn entry(&self, id: &TableId, kind: &str) -> String {
+        let namespace = self.namespace(id.database.levels());
+        format!("{}/{namespace}/{kind}/{}", self.root, encode(id.table.as_str()))
     }
 
     fn namespace<'a>(&self, levels: impl Iterator<Item = &'a str>) -> String {

@@ -178,6 +178,14 @@ async fn an_endpoint_without_versions_is_not_committed_to() {
 }
 
 #[tokio::test]
+async fn views_are_refused_by_name() {
+    let view = TableId::parse("db.view").unwrap();
+    let error = glue().await.catalog.load(&view).await.unwrap_err();
+    assert!(matches!(error, CatalogError::Unsupported(_)), "{error:?}");
+    assert!(error.to_string().contains("db.view is a view"), "{error}");
+}
+
+#[tokio::test]
 async fn tables_of_another_kind_and_nested_databases_are_missing() {
     let glue = glue().await;
     for name in ["db.hive", "a.b.t"] {

@@ -79,6 +79,9 @@ fn get_table(glue: &Glue, request: &Value) -> Reply {
     if request["Name"] == "hive" {
         return Ok(json!({"Table": hive_table()}));
     }
+    if request["Name"] == "view" {
+        return Ok(json!({"Table": {"Name": "view", "DatabaseName": "db", "TableType": "VIRTUAL_VIEW"}}));
+    }
     if request["Name"] == "forbidden" {
         return Err((400, "AccessDeniedException"));
     }

@@ -117,6 +117,15 @@ async fn a_table_made_anew_under_the_same_name_is_another_table() {
 }
 
 #[tokio::test]
+async fn a_view_is_told_from_a_table_that_is_missing() {
+    let rest = rest().await;
+    let view = TableId::parse("db.view").unwrap();
+    let error = rest.catalog.load(&view).await.unwrap_err();
+    assert!(matches!(error, CatalogError::Unsupported(_)), "{error:?}");
+    assert!(error.to_string().contains("db.view is a view"), "{error}");
+}
+
+#[tokio::test]
 async fn namespaces_are_listed_through_all_pages_and_levels() {
     let rest = rest().await;
     assert_eq!(

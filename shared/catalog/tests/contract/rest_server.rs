@@ -121,6 +121,7 @@ fn route(catalog: &mut Catalog, method: &Method, uri: &Uri, headers: &HeaderMap,
         (&Method::GET, ["v1", .., "namespaces"]) => Ok(namespaces(query)),
         (&Method::GET, ["v1", .., "namespaces", namespace, "tables"]) => tables(catalog, namespace, query),
         (&Method::GET, ["v1", .., "namespaces", namespace, "tables", name]) => load(catalog, namespace, name),
+        (&Method::GET, ["v1", .., "namespaces", "db", "views", "view"]) => Ok(json!({"metadata": {}})),
         (&Method::POST, ["v1", .., "namespaces", namespace, "tables", name]) => {
             commit(catalog, namespace, name, body)
         }

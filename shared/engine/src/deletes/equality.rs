@@ -2,35 +2,27 @@
 //!
 //! Keys are compared as bytes. As in Java's `StructLikeSet`, null equals null, NaN equals NaN, and -0.0 differs
 //! from 0.0. Delete files of the same key columns and partition form one set that keeps the highest data
-//! sequence number of each key, so one look-up serves data files of every age.
+//! sequence number of each key, so one look-up serves data files of every age. What does not fit the memory
+//! given goes to disk, all sets together.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_row::{RowConverter, Rows, SortField};
-use arrow_schema::{ArrowError, DataType, Fields};
-use futures::TryStreamExt;
-use iceberg::io::FileIO;
+use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::{NestedFieldRef, Struct, TableMetadata};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
-use snowpack_plan::{LiveFile, ScanFile};
+use snowpack_plan::{DeleteList, LiveFile, ScanFile, SharedDeletes};
 use snowpack_service::ports::Supervisor;
 
-use super::{Budget, field_of_any_schema};
+use super::key_table::KeyTable;
+use super::keys::{Keys, resolve};
+use super::spill::{KeySpill, SpillError, SpilledKeys};
+use super::{BATCH_ROWS, CONCURRENT_FILES, DeleteReader, field_of_any_schema};
 use crate::error::EngineError;
 use crate::file_error::FileError;
-use crate::read::{Column, FileSchema, ParquetFile, Resolver, Source, arrow_type, field_array, from_parquet};
+use crate::read::{FileSchema, ParquetFile, from_parquet};
 use crate::watch::watched;
-
-/// What a key takes in the map besides its bytes.
-const ENTRY_BYTES: u64 = 64;
-
-/// Rows decoded at once.
-const BATCH_ROWS: usize = 16 * 1024;
 
 /// What the delete files of one set have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,79 +45,140 @@ impl Scope {
     }
 }
 
-/// Deleted keys over one choice of columns.
+/// Deleted keys over one choice of columns and one scope.
+#[derive(Debug)]
 pub(crate) struct KeySet {
-    /// The columns, by id.
+    /// Its number among the sets loaded with it.
+    pub(super) number: u32,
+    /// The columns.
     pub(crate) fields: Vec<NestedFieldRef>,
-    /// Key bytes to the highest data sequence number of a delete file that holds it.
-    keys: hashbrown::HashMap<Box<[u8]>, i64>,
 }
 
-impl KeySet {
-    /// Whether a row of a data file with this data sequence number is deleted.
-    pub(crate) fn deletes(&self, key: &[u8], data_sequence_number: i64) -> bool {
-        self.keys
-            .get(key)
-            .is_some_and(|deleted_at| *deleted_at > data_sequence_number)
+/// Delete files to load, of one list.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) list: Arc<DeleteList>,
+    files: Vec<Arc<LiveFile>>,
+}
+
+impl Wanted {
+    pub(super) fn of(shared: &SharedDeletes) -> Self {
+        Self {
+            list: Arc::clone(shared.list()),
+            files: shared.files().map(|(_, file)| Arc::clone(file)).collect(),
+        }
     }
 }
 
-/// Every equality-delete set of a group.
-#[derive(Default)]
+/// Tells lists apart. Whoever keeps such a number keeps the list too, or another one could get it.
+pub(super) fn list_id(list: &Arc<DeleteList>) -> usize {
+    Arc::as_ptr(list) as usize
+}
+
+/// Equality deletes that were read, each file once.
 pub(crate) struct EqualityDeletes {
-    sets: HashMap<Scope, Arc<KeySet>>,
+    sets: HashMap<usize, (Arc<DeleteList>, Vec<Arc<KeySet>>)>,
+    /// All keys.
+    pub(super) keys: DeletedKeys,
+}
+
+/// Where the keys are.
+pub(super) enum DeletedKeys {
+    InMemory(KeyTable),
+    OnDisk(SpilledKeys),
 }
 
 impl EqualityDeletes {
-    /// Reads each equality-delete file of the group once.
+    /// Reads delete files. Keys take at most `memory_bytes` of memory.
+    ///
+    /// # Errors
+    /// A file cannot be read (named), the scratch space is too small, or the supervisor says stop.
     pub(super) async fn load<S: Supervisor>(
-        io: &FileIO,
-        table: &TableMetadata,
-        files: &[ScanFile],
-        budget: &mut Budget,
+        reader: &DeleteReader,
+        wanted: Vec<Wanted>,
+        memory_bytes: u64,
         supervisor: &S,
     ) -> Result<Self, EngineError> {
-        let mut sets: HashMap<Scope, KeySet> = HashMap::new();
-        let mut seen = std::collections::HashSet::new();
-        for delete in files.iter().flat_map(|file| &file.equality_deletes) {
-            if !seen.insert(delete.file.file_path()) {
-                continue;
-            }
-            let scope = Scope::of(delete);
-            if !sets.contains_key(&scope) {
-                let fields = key_fields(table, &scope.ids, delete.file.file_path())?;
-                sets.insert(
-                    scope.clone(),
-                    KeySet {
-                        fields,
-                        keys: hashbrown::HashMap::new(),
-                    },
-                );
-            }
-            let set = sets.get_mut(&scope).expect("the set was just made");
-            watched(supervisor, read(io, delete, set, budget)).await??;
+        let mut sets = Sets::default();
+        let mut by_list = HashMap::new();
+        for Wanted { list, files } in wanted {
+            let of_list = sets.add(&reader.table, files)?;
+            by_list.insert(list_id(&list), (list, of_list));
         }
+        let store = Mutex::new(KeyStore::new(memory_bytes, reader.scratch_bytes));
+        let reads = sets.files.into_iter();
+        let reads = reads.map(|(file, set)| read(reader, file, set, &store));
+        let reads = futures::stream::iter(reads).buffer_unordered(CONCURRENT_FILES);
+        watched(supervisor, reads.try_collect::<()>()).await??;
+        let store = store.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Self {
-            sets: sets
-                .into_iter()
-                .map(|(scope, set)| (scope, Arc::new(set)))
-                .collect(),
+            sets: by_list,
+            keys: store.finish()?,
         })
     }
 
     /// The sets that hold the delete files listed for a data file.
-    pub(crate) fn sets_of(&self, file: &ScanFile) -> Vec<Arc<KeySet>> {
-        let mut scopes: Vec<Scope> = Vec::new();
-        for delete in &file.equality_deletes {
-            let scope = Scope::of(delete);
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
+    pub(super) fn sets_of(&self, file: &ScanFile) -> Vec<Arc<KeySet>> {
+        let mut found: Vec<Arc<KeySet>> = Vec::new();
+        let lists = file.equality_deletes.lists();
+        for (_, sets) in lists.filter_map(|list| self.sets.get(&list_id(list))) {
+            for set in sets {
+                if !found.iter().any(|known| Arc::ptr_eq(known, set)) {
+                    found.push(Arc::clone(set));
+                }
             }
         }
-        scopes
-            .iter()
-            .filter_map(|scope| self.sets.get(scope).cloned())
-            .collect()
+        found
+    }
+
+    /// What the keys take in memory.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        match &self.keys {
+            DeletedKeys::InMemory(table) => table.memory_bytes(),
+            DeletedKeys::OnDisk(_) => 0,
+        }
+    }
+}
+
+/// Sets being made up, and the files to read into them.
+#[derive(Default)]
+struct Sets {
+    by_scope: HashMap<Scope, Arc<KeySet>>,
+    seen: HashSet<usize>,
+    files: Vec<(Arc<LiveFile>, Arc<KeySet>)>,
+}
+
+impl Sets {
+    /// Assigns the files of a list to sets; returns those sets.
+    fn add(
+        &mut self,
+        table: &TableMetadata,
+        files: Vec<Arc<LiveFile>>,
+    ) -> Result<Vec<Arc<KeySet>>, FileError> {
+        let mut of_list: Vec<Arc<KeySet>> = Vec::new();
+        for file in files {
+            let set = self.set_of(table, &file)?;
+            if !of_list.iter().any(|known| Arc::ptr_eq(known, &set)) {
+                of_list.push(Arc::clone(&set));
+            }
+            if self.seen.insert(Arc::as_ptr(&file) as usize) {
+                self.files.push((file, set));
+            }
+        }
+        Ok(of_list)
+    }
+
+    fn set_of(&mut self, table: &TableMetadata, file: &LiveFile) -> Result<Arc<KeySet>, FileError> {
+        let scope = Scope::of(file);
+        if let Some(set) = self.by_scope.get(&scope) {
+            return Ok(Arc::clone(set));
+        }
+        let set = Arc::new(KeySet {
+            number: u32::try_from(self.by_scope.len()).expect("there are fewer than 4 billion delete files"),
+            fields: key_fields(table, &scope.ids, file.file.file_path())?,
+        });
+        self.by_scope.insert(scope, Arc::clone(&set));
+        Ok(set)
     }
 }
 
@@ -148,126 +201,69 @@ fn key_fields(table: &TableMetadata, ids: &[i32], path: &str) -> Result<Vec<Nest
         .collect()
 }
 
+/// Keys on their way from the delete files: in memory as long as they fit, then on disk.
+struct KeyStore {
+    table: KeyTable,
+    spill: Option<KeySpill>,
+    memory_bytes: u64,
+    scratch_bytes: u64,
+}
+
+impl KeyStore {
+    fn new(memory_bytes: u64, scratch_bytes: u64) -> Self {
+        Self {
+            table: KeyTable::default(),
+            spill: None,
+            memory_bytes,
+            scratch_bytes,
+        }
+    }
+
+    fn add(&mut self, set: u32, key: &[u8], sequence_number: i64) -> Result<(), SpillError> {
+        if let Some(spill) = &mut self.spill {
+            return spill.add(set, key, sequence_number);
+        }
+        if self.table.memory_bytes_with(key) <= self.memory_bytes {
+            self.table.add(set, key, sequence_number);
+            return Ok(());
+        }
+        let table = std::mem::take(&mut self.table);
+        let spill = KeySpill::of(&table, self.scratch_bytes)?;
+        self.spill.insert(spill).add(set, key, sequence_number)
+    }
+
+    fn finish(self) -> Result<DeletedKeys, SpillError> {
+        Ok(match self.spill {
+            None => DeletedKeys::InMemory(self.table),
+            Some(spill) => DeletedKeys::OnDisk(spill.seal()?),
+        })
+    }
+}
+
 async fn read(
-    io: &FileIO,
-    delete: &LiveFile,
-    set: &mut KeySet,
-    budget: &mut Budget,
-) -> Result<(), FileError> {
+    reader: &DeleteReader,
+    delete: Arc<LiveFile>,
+    set: Arc<KeySet>,
+    store: &Mutex<KeyStore>,
+) -> Result<(), EngineError> {
     let path = delete.file.file_path();
-    let parquet = ParquetFile::open(io, &delete.file).await?;
+    let parquet = ParquetFile::open(&reader.io, &delete.file).await?;
     let schema = FileSchema::resolve(parquet.metadata(), None).map_err(|e| FileError::corrupt(path, e))?;
-    let (_, leaves) = resolve(set, schema.reader.schema().fields(), path)?;
+    let (_, leaves) = resolve(&set, schema.reader.schema().fields(), path)?;
     let mask = ProjectionMask::leaves(schema.reader.parquet_schema(), leaves);
     let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(parquet, schema.reader)
         .with_projection(mask)
         .with_batch_size(BATCH_ROWS)
         .build()
         .map_err(|e| from_parquet(path, e))?;
-    let (columns, _) = resolve(set, stream.schema().fields(), path)?;
+    let (columns, _) = resolve(&set, stream.schema().fields(), path)?;
     let mut keys = Keys::new(columns).map_err(|e| FileError::schema(path, e))?;
     while let Some(batch) = stream.try_next().await.map_err(|e| from_parquet(path, e))? {
         let rows = keys.of(&batch).map_err(|e| FileError::corrupt(path, e))?;
+        let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
         for row in &rows {
-            add(set, row.as_ref(), delete.sequence_number, budget, path)?;
+            store.add(set.number, row.as_ref(), delete.sequence_number)?;
         }
     }
     Ok(())
-}
-
-fn add(
-    set: &mut KeySet,
-    key: &[u8],
-    sequence_number: i64,
-    budget: &mut Budget,
-    path: &str,
-) -> Result<(), FileError> {
-    match set.keys.get_mut(key) {
-        Some(newest) => *newest = sequence_number.max(*newest),
-        None => {
-            budget.take(key.len() as u64 + ENTRY_BYTES, path)?;
-            set.keys.insert(key.into(), sequence_number);
-        }
-    }
-    Ok(())
-}
-
-/// Where a delete file has the key columns; it must have all of them.
-fn resolve(set: &KeySet, fields: &Fields, path: &str) -> Result<(Vec<Column>, Vec<usize>), FileError> {
-    let partition = HashMap::new();
-    let mut resolver = Resolver {
-        partition: &partition,
-        nested_by_position: false,
-        leaves: Vec::new(),
-    };
-    let mut columns = Vec::with_capacity(set.fields.len());
-    for field in &set.fields {
-        let column = resolver
-            .column(field, fields)
-            .map_err(|e| FileError::schema(path, e))?;
-        if !matches!(column.source, Source::File(..)) {
-            let reason = format!(
-                "it has no column for equality field id {} ({})",
-                field.id, field.name
-            );
-            return Err(FileError::schema(path, reason));
-        }
-        columns.push(column);
-    }
-    Ok((columns, resolver.leaves))
-}
-
-/// Turns rows into key bytes. The bytes of two converters over the same types compare.
-pub(crate) struct Keys {
-    columns: Vec<Column>,
-    converter: RowConverter,
-}
-
-impl Keys {
-    /// A converter over these columns, which must be in the order of [`KeySet::fields`].
-    ///
-    /// # Errors
-    /// A column's type has no equality.
-    pub(crate) fn new(columns: Vec<Column>) -> Result<Self, ArrowError> {
-        let fields = columns
-            .iter()
-            .map(|column| {
-                let data_type =
-                    arrow_type(&column.primitive.clone().into()).map_err(ArrowError::SchemaError)?;
-                Ok(SortField::new(data_type))
-            })
-            .collect::<Result<Vec<_>, ArrowError>>()?;
-        Ok(Self {
-            columns,
-            converter: RowConverter::new(fields)?,
-        })
-    }
-
-    /// The keys of a batch's rows.
-    ///
-    /// # Errors
-    /// A value does not fit the table's type.
-    pub(crate) fn of(&mut self, batch: &RecordBatch) -> Result<Rows, ArrowError> {
-        let arrays = self
-            .columns
-            .iter()
-            .map(|column| Ok(one_nan(field_array(column, batch)?)))
-            .collect::<Result<Vec<_>, ArrowError>>()?;
-        self.converter.convert_columns(&arrays)
-    }
-}
-
-/// Makes every NaN the same NaN.
-pub(crate) fn one_nan(array: ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Float32 => {
-            let floats = array.as_primitive::<Float32Type>();
-            Arc::new(floats.unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v }))
-        }
-        DataType::Float64 => {
-            let floats = array.as_primitive::<Float64Type>();
-            Arc::new(floats.unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v }))
-        }
-        _ => array,
-    }
 }

@@ -7,29 +7,30 @@ use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use arrow_schema::ArrowError;
 use roaring::RoaringTreemap;
 
-use super::equality::{KeySet, Keys};
+use super::KeyLookup;
+use super::keys::Keys;
 use crate::read::Column;
 
 /// The deletes of one data file, in the terms of its batches.
 pub(crate) struct RowFilter {
     positions: Arc<RoaringTreemap>,
-    equality: Vec<(Keys, Arc<KeySet>)>,
+    equality: Vec<(Keys, KeyLookup)>,
     data_sequence_number: i64,
 }
 
 impl RowFilter {
-    /// `equality` gives each set with where the file's batches have its columns.
+    /// `equality` gives each set of deleted keys with where the file's batches have its columns.
     ///
     /// # Errors
     /// A key column's type has no equality.
     pub(crate) fn new(
         positions: Arc<RoaringTreemap>,
-        equality: Vec<(Vec<Column>, Arc<KeySet>)>,
+        equality: Vec<(Vec<Column>, KeyLookup)>,
         data_sequence_number: i64,
     ) -> Result<Self, ArrowError> {
         let equality = equality
             .into_iter()
-            .map(|(columns, set)| Ok((Keys::new(columns)?, set)))
+            .map(|(columns, lookup)| Ok((Keys::new(columns)?, lookup)))
             .collect::<Result<Vec<_>, ArrowError>>()?;
         Ok(Self {
             positions,
@@ -60,9 +61,9 @@ impl RowFilter {
             );
             deleted = true;
         }
-        for (keys, set) in &mut self.equality {
+        for (keys, lookup) in &mut self.equality {
             for (row, key) in keys.of(batch)?.iter().enumerate() {
-                if set.deletes(key.as_ref(), self.data_sequence_number) {
+                if lookup.deletes(key.as_ref(), self.data_sequence_number) {
                     keep.set_bit(row, false);
                     deleted = true;
                 }

@@ -1,9 +1,8 @@
 //! Position deletes: which rows of which data file are gone, by position-delete files (spec, Position Delete
 //! Files) or deletion vectors.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -18,10 +17,10 @@ use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use roaring::RoaringTreemap;
 use snowpack_catalog::normalize_location;
-use snowpack_plan::{LiveFile, ScanFile};
+use snowpack_plan::{LiveFile, ScanFile, SharedDeletes};
 use snowpack_service::ports::Supervisor;
 
-use super::{Budget, vector};
+use super::{BATCH_ROWS, Budget, CONCURRENT_FILES, vector};
 use crate::error::EngineError;
 use crate::file_error::FileError;
 use crate::read::{FileSchema, ParquetFile, field_id, from_parquet};
@@ -31,17 +30,12 @@ use crate::watch::watched;
 pub(crate) const FILE_PATH: (i32, &str) = (2_147_483_546, "file_path");
 pub(crate) const POS: (i32, &str) = (2_147_483_545, "pos");
 
-/// What one deleted position takes in the bitmaps at worst, in bytes.
-const POSITION_BYTES: u64 = 8;
+/// The data files that the delete files of one list were listed for: by normalized location, the index in the
+/// group and among the list's users.
+type Targets = BTreeMap<String, (usize, usize)>;
 
-/// Delete files read at the same time: they are small, so waiting for storage dominates.
-const CONCURRENT_FILES: usize = 8;
-
-/// Rows decoded at once.
-const BATCH_ROWS: usize = 16 * 1024;
-
-/// The data files a delete file was listed for: normalized location to index in the group.
-type Targets = HashMap<String, usize>;
+/// Deleted positions by index of the data file in the group.
+type Found = HashMap<usize, RoaringTreemap>;
 
 /// Reads each position-delete file and each vector of the group once; returns the deleted positions of each data file.
 pub(super) async fn load<S: Supervisor>(
@@ -51,72 +45,89 @@ pub(super) async fn load<S: Supervisor>(
     supervisor: &S,
 ) -> Result<Vec<RoaringTreemap>, EngineError> {
     let mut positions = vec![RoaringTreemap::new(); files.len()];
-    let reads = delete_files(files).into_iter().map(|(file, targets)| async move {
-        let found = read(io, &file, &targets).await?;
-        Ok::<_, FileError>((file, found))
-    });
+    let lists = SharedDeletes::of(files.iter().map(|file| &file.position_deletes));
+    let lists = lists.into_iter().map(|list| Arc::new(Listed::new(list, files)));
+    let reads = lists
+        .flat_map(|list| list.reads())
+        .map(|(list, place, file)| async move {
+            let found = list.read(io, place, &file).await?;
+            Ok::<_, FileError>((file, found))
+        });
     let mut results = futures::stream::iter(reads).buffer_unordered(CONCURRENT_FILES);
     while let Some((file, found)) = watched(supervisor, results.try_next()).await?? {
         for (index, bitmap) in found {
-            budget.take(bitmap.len() * POSITION_BYTES, file.file.file_path())?;
+            budget.take(bitmap.serialized_size() as u64, file.file.file_path())?;
             positions[index] |= bitmap;
         }
     }
     Ok(positions)
 }
 
-/// Every position-delete file of the group with the data files it was listed for, in planned order.
-fn delete_files(files: &[ScanFile]) -> Vec<(Arc<LiveFile>, Targets)> {
-    let mut found: Vec<(Arc<LiveFile>, Targets)> = Vec::new();
-    // Vectors share Puffin files.
-    let mut by_place: HashMap<(&str, Option<i64>), usize> = HashMap::new();
-    for (index, file) in files.iter().enumerate() {
-        let target = normalize_location(file.data.file.file_path());
-        for delete in &file.position_deletes {
-            let place = (delete.file.file_path(), delete.file.content_offset());
-            let slot = *by_place.entry(place).or_insert_with(|| {
-                found.push((Arc::clone(delete), Targets::new()));
-                found.len() - 1
-            });
-            found[slot].1.insert(target.clone().into_owned(), index);
-        }
-    }
-    found
+/// Delete files of one list with the data files they were listed for.
+struct Listed {
+    deletes: SharedDeletes,
+    targets: Targets,
 }
 
-async fn read(
-    io: &FileIO,
-    file: &LiveFile,
-    targets: &Targets,
-) -> Result<HashMap<usize, RoaringTreemap>, FileError> {
-    let path = file.file.file_path();
-    if file.file.file_format() == DataFileFormat::Puffin {
+impl Listed {
+    fn new(deletes: SharedDeletes, files: &[ScanFile]) -> Self {
+        let users = deletes.users().enumerate();
+        let targets = users.map(|(user, index)| {
+            let path = normalize_location(files[index].data.file.file_path());
+            (path.into_owned(), (index, user))
+        });
+        Self {
+            targets: targets.collect(),
+            deletes,
+        }
+    }
+
+    /// Each delete file with its place in the list.
+    fn reads(self: Arc<Self>) -> Vec<(Arc<Self>, usize, Arc<LiveFile>)> {
+        let files = self.deletes.files();
+        let reads = files.map(|(place, file)| (Arc::clone(&self), place, Arc::clone(file)));
+        reads.collect()
+    }
+
+    /// The index of the data file of this location, if the delete file at `place` was listed for it.
+    fn target(&self, place: usize, location: &str) -> Option<usize> {
+        let (index, user) = self.targets.get(normalize_location(location).as_ref())?;
+        self.deletes.applies(place, *user).then_some(*index)
+    }
+
+    async fn read(&self, io: &FileIO, place: usize, file: &LiveFile) -> Result<Found, FileError> {
+        if file.file.file_format() != DataFileFormat::Puffin {
+            return self.read_parquet(io, place, file).await;
+        }
         // A vector was listed for the one file it is about.
         let positions = vector::read(io, &file.file).await?;
-        return Ok(targets
-            .values()
-            .map(|index| (*index, positions.clone()))
-            .collect());
+        let users = self.targets.values();
+        Ok(users.map(|(index, _)| (*index, positions.clone())).collect())
     }
-    let parquet = ParquetFile::open(io, &file.file).await?;
-    let metadata = Arc::clone(parquet.metadata());
-    let schema = FileSchema::resolve(&metadata, None).map_err(|e| FileError::corrupt(path, e))?;
-    let arrow = Arc::clone(schema.reader.schema());
-    let path_column = column(&arrow, FILE_PATH, &DataType::Utf8, path)?;
-    let pos_column = column(&arrow, POS, &DataType::Int64, path)?;
-    let mask = ProjectionMask::roots(schema.reader.parquet_schema(), [path_column, pos_column]);
-    let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(parquet, schema.reader)
-        .with_row_groups(row_groups(&metadata, path_column, targets))
-        .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(|e| from_parquet(path, e))?;
-    let mut found = HashMap::new();
-    let path_first = path_column < pos_column;
-    while let Some(batch) = stream.try_next().await.map_err(|e| from_parquet(path, e))? {
-        collect(&batch, path_first, targets, &mut found).map_err(|e| FileError::corrupt(path, e))?;
+
+    async fn read_parquet(&self, io: &FileIO, place: usize, file: &LiveFile) -> Result<Found, FileError> {
+        let path = file.file.file_path();
+        let parquet = ParquetFile::open(io, &file.file).await?;
+        let metadata = Arc::clone(parquet.metadata());
+        let schema = FileSchema::resolve(&metadata, None).map_err(|e| FileError::corrupt(path, e))?;
+        let arrow = Arc::clone(schema.reader.schema());
+        let path_column = column(&arrow, FILE_PATH, &DataType::Utf8, path)?;
+        let pos_column = column(&arrow, POS, &DataType::Int64, path)?;
+        let mask = ProjectionMask::roots(schema.reader.parquet_schema(), [path_column, pos_column]);
+        let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(parquet, schema.reader)
+            .with_row_groups(row_groups(&metadata, path_column, &self.targets))
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(|e| from_parquet(path, e))?;
+        let mut found = Found::new();
+        let path_first = path_column < pos_column;
+        let target = |location: &str| self.target(place, location);
+        while let Some(batch) = stream.try_next().await.map_err(|e| from_parquet(path, e))? {
+            collect(&batch, path_first, target, &mut found).map_err(|e| FileError::corrupt(path, e))?;
+        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// The index of one of the two columns.
@@ -149,8 +160,8 @@ pub(crate) fn column(
 fn collect(
     batch: &RecordBatch,
     path_first: bool,
-    targets: &Targets,
-    found: &mut HashMap<usize, RoaringTreemap>,
+    target: impl Fn(&str) -> Option<usize>,
+    found: &mut Found,
 ) -> Result<(), &'static str> {
     let (paths, positions) = if path_first { (0, 1) } else { (1, 0) };
     let paths = batch.column(paths).as_string::<i32>();
@@ -159,7 +170,7 @@ fn collect(
         return Err("a delete has no file path or no position");
     }
     for run in runs(paths.len(), |a, b| paths.value(a) == paths.value(b)) {
-        let Some(&index) = targets.get(normalize_location(paths.value(run.start)).as_ref()) else {
+        let Some(index) = target(paths.value(run.start)) else {
             continue;
         };
         let bitmap = found.entry(index).or_default();
@@ -185,13 +196,12 @@ fn runs(len: usize, same: impl Fn(usize, usize) -> bool) -> impl Iterator<Item =
 
 /// The row groups that may name a target, by their file path statistics.
 fn row_groups(metadata: &ParquetMetaData, path_column: usize, targets: &Targets) -> Vec<usize> {
-    let wanted: HashSet<&str> = targets.keys().map(String::as_str).collect();
     (0..metadata.num_row_groups())
-        .filter(|&index| may_name(metadata.row_group(index), path_column, &wanted))
+        .filter(|&index| may_name(metadata.row_group(index), path_column, targets))
         .collect()
 }
 
-fn may_name(group: &RowGroupMetaData, path_column: usize, wanted: &HashSet<&str>) -> bool {
+fn may_name(group: &RowGroupMetaData, path_column: usize, targets: &Targets) -> bool {
     let Some(statistics) = group.column(path_column).statistics() else {
         return true;
     };
@@ -204,10 +214,9 @@ fn may_name(group: &RowGroupMetaData, path_column: usize, wanted: &HashSet<&str>
     if !same_spelling(min, max) {
         return true;
     }
-    let (min, max): (Cow<'_, str>, Cow<'_, str>) = (normalize_location(min), normalize_location(max));
-    wanted
-        .iter()
-        .any(|path| (min.as_ref()..=max.as_ref()).contains(path))
+    let (min, max) = (normalize_location(min), normalize_location(max));
+    let between = (Bound::Included(min.as_ref()), Bound::Included(max.as_ref()));
+    min <= max && targets.range::<str, _>(between).next().is_some()
 }
 
 /// Whether every location between two bounds is spelled with the same scheme and slashes as they are, so that

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::channel;
 
 use super::scan::scan;
 use super::{ScanContext, ScanTask, table_arrow_schema};
-use crate::deletes::GroupDeletes;
+use crate::deletes::{DeleteReader, GroupDeletes};
 use crate::file_error::FileError;
 use crate::sample::{SampleTable, Value, live, values_of};
 
@@ -66,16 +66,11 @@ async fn read(table: &SampleTable, bytes: Vec<u8>, partition: Struct) -> Result<
         .await;
     let file = file.partition(partition).build().unwrap();
     let data = live(file, table.metadata.default_partition_spec_id(), 1);
-    let file = ScanFile {
-        data,
-        position_deletes: Vec::new(),
-        equality_deletes: Vec::new(),
-    };
+    let file = ScanFile::new(data);
     let supervisor = crate::fake::FakeSupervisor::default();
     let files = std::slice::from_ref(&file);
-    let deletes = GroupDeletes::load(&table.io, &table.metadata, files, 0, &supervisor)
-        .await
-        .unwrap();
+    let reader = DeleteReader::new(table.io.clone(), Arc::clone(&table.metadata), None);
+    let deletes = GroupDeletes::load(&reader, files, &supervisor).await.unwrap();
     let mapping = table.metadata.properties().get("schema.name-mapping.default");
     let context = ScanContext {
         io: table.io.clone(),

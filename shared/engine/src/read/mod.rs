@@ -8,6 +8,7 @@ mod convert;
 mod file;
 #[cfg(test)]
 mod imported_tests;
+mod keys;
 mod lineage;
 mod prefetch;
 mod projection;
@@ -17,6 +18,7 @@ mod schema;
 pub(crate) use constant::{arrow_type, literal_at, table_arrow_schema};
 pub(crate) use convert::field_array;
 pub(crate) use file::{ParquetFile, from_parquet};
+pub(crate) use keys::KeyScan;
 pub(crate) use lineage::rewrite_schema;
 pub(crate) use prefetch::{Chunks, PrefetchLimits};
 pub(crate) use projection::{Column, Resolver, Source};

@@ -269,8 +269,8 @@ fn open(
             "the reader left out columns it was asked for",
         ));
     }
-    let sets = context.deletes.equality().sets_of(&task.file);
-    let equality = delivered.keys.into_iter().zip(sets).collect();
+    let lookups = context.deletes.lookups(&task.file);
+    let equality = delivered.keys.into_iter().zip(lookups).collect();
     let filter = RowFilter::new(
         context.deletes.positions(task.index),
         equality,
@@ -314,11 +314,12 @@ impl Resolution<'_> {
         let keys = self
             .context
             .deletes
-            .equality()
-            .sets_of(&self.task.file)
+            .lookups(&self.task.file)
             .iter()
-            .map(|set| {
-                set.fields
+            .map(|lookup| {
+                lookup
+                    .set
+                    .fields
                     .iter()
                     .map(|field| resolver.column(field, fields))
                     .collect()
@@ -334,7 +335,7 @@ impl Resolution<'_> {
 }
 
 /// The values of a file's identity partition fields, by source column.
-fn identity_values(table: &TableMetadata, data: &LiveFile) -> HashMap<i32, PrimitiveLiteral> {
+pub(super) fn identity_values(table: &TableMetadata, data: &LiveFile) -> HashMap<i32, PrimitiveLiteral> {
     let Some(spec) = table.partition_spec_by_id(data.spec_id) else {
         return HashMap::new();
     };
@@ -350,7 +351,7 @@ fn identity_values(table: &TableMetadata, data: &LiveFile) -> HashMap<i32, Primi
 }
 
 /// Rows that make a batch of about [`BATCH_BYTES`], going by the file's uncompressed size.
-fn batch_rows(metadata: &ParquetMetaData) -> usize {
+pub(super) fn batch_rows(metadata: &ParquetMetaData) -> usize {
     let rows = metadata.file_metadata().num_rows().max(1).unsigned_abs();
     let bytes: u64 = metadata
         .row_groups()

@@ -44,11 +44,7 @@ async fn table(properties: &[(&str, &str)], files: &[(i64, i64)]) -> (SampleTabl
         let rows: Vec<Value> = (*first..*end).map(row).collect();
         let mut file = table.data_file(&format!("in-{index}"), &fields(), &rows).await;
         let file = file.nan_value_counts(HashMap::from([(3, 0)])).build().unwrap();
-        scans.push(ScanFile {
-            data: live(file, 0, 1),
-            position_deletes: Vec::new(),
-            equality_deletes: Vec::new(),
-        });
+        scans.push(ScanFile::new(live(file, 0, 1)));
     }
     (table, scans)
 }

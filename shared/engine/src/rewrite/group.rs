@@ -19,7 +19,7 @@ use snowpack_service::ports::Supervisor;
 use super::output::{Output, RoutedOutput};
 use super::rows::Rows;
 use crate::arrange::SortKeys;
-use crate::deletes::{DELETE_BUDGET_BYTES, GroupDeletes};
+use crate::deletes::{DeleteReader, GroupDeletes};
 use crate::error::EngineError;
 use crate::file_error::FileError;
 use crate::read::{
@@ -40,7 +40,7 @@ pub(crate) struct RewriteContext {
     name_mapping: Option<NameMapping>,
     write: WriteProperties,
     cores: usize,
-    delete_budget_bytes: u64,
+    deletes: DeleteReader,
     arrangement: Arrangement,
 }
 
@@ -62,6 +62,13 @@ impl RewriteContext {
         self
     }
 
+    /// Deletes of the whole table are read once for all of these groups.
+    pub(crate) fn sharing_deletes(mut self, groups: &[FileGroup]) -> Self {
+        let files = groups.iter().flat_map(|group| &group.files);
+        self.deletes = self.deletes.sharing(files);
+        self
+    }
+
     fn of(table: Arc<TableMetadata>, io: FileIO, output_spec_id: i32) -> Result<Self, OptionError> {
         let refuse = |option: &str, reason: String| OptionError {
             option: option.to_owned(),
@@ -79,13 +86,13 @@ impl RewriteContext {
                 .map_err(|e| refuse(DEFAULT_SCHEMA_NAME_MAPPING, format!("it is no name mapping: {e}")))?,
         };
         Ok(Self {
+            deletes: DeleteReader::new(io.clone(), Arc::clone(&table), name_mapping.clone()),
             io,
             schema: rewrite_schema(&table).map_err(|e| refuse("schema", e.to_string()))?,
             output_spec: Arc::clone(output_spec),
             name_mapping,
             write: WriteProperties::of(&table)?,
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
-            delete_budget_bytes: DELETE_BUDGET_BYTES,
             arrangement: Arrangement::AsRead,
             table,
         })
@@ -149,9 +156,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
             group.index,
             context.cores,
         )?;
-        let budget = context.delete_budget_bytes;
-        let deletes =
-            GroupDeletes::load(&context.io, &context.table, &group.files, budget, supervisor).await?;
+        let deletes = GroupDeletes::load(&context.deletes, &group.files, supervisor).await?;
         let arrow_schema = table_arrow_schema(&context.schema).map_err(|reason| OptionError {
             option: "schema".to_owned(),
             reason,

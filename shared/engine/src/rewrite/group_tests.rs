@@ -7,7 +7,7 @@ use iceberg::spec::{DataFile, NestedField, PrimitiveType, Struct, StructType, Ty
 use proptest::prelude::*;
 use rand::Rng;
 use rand::seq::IndexedRandom;
-use snowpack_plan::{FileGroup, LiveFile, ScanFile};
+use snowpack_plan::{FileGroup, ScanFile};
 use snowpack_service::ports::{ActionStop, Supervisor};
 
 use super::{RewriteContext, RewrittenGroup, rewrite_group};
@@ -92,11 +92,7 @@ impl Scenario {
         let file = file.nan_value_counts(nan_counts(fields, &rows)).build().unwrap();
         let sequence = generator.random.random_range(1..10);
         let data = live(file, 0, sequence);
-        let file = ScanFile {
-            data,
-            position_deletes: Vec::new(),
-            equality_deletes: Vec::new(),
-        };
+        let file = ScanFile::new(data);
         self.files.push(Model {
             file,
             schema,
@@ -278,7 +274,7 @@ pub(super) fn run<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-async fn check(seed: u64) {
+async fn check(seed: u64, key_bytes: u64) {
     let (mut scenario, mut generator) = Scenario::generate(seed).await;
     for index in 0..generator.random.random_range(0..3) {
         scenario.add_position_deletes(index, &mut generator).await;
@@ -287,7 +283,13 @@ async fn check(seed: u64) {
         scenario.add_equality_deletes(index, &mut generator).await;
     }
     let files = generator.random.random_range(1..4);
-    let rewritten = rewrite(&scenario.table, &scenario.group(files)).await.unwrap();
+    let group = scenario.group(files);
+    let mut context = context(&scenario.table);
+    context.deletes.key_bytes = key_bytes;
+    let supervisor = FakeSupervisor::default();
+    let rewritten = rewrite_group(&context, &group, &WrittenFiles::default(), &supervisor)
+        .await
+        .unwrap();
     let mut rows = Vec::new();
     for file in &rewritten.files {
         rows.extend(scenario.table.rows_of(file).await);
@@ -356,7 +358,12 @@ proptest! {
 
     #[test]
     fn a_rewritten_group_has_exactly_the_rows_a_reader_would_see(seed in any::<u64>()) {
-        run(check(seed));
+        run(check(seed, u64::MAX));
+    }
+
+    #[test]
+    fn deletes_on_disk_remove_the_same_rows(seed in any::<u64>(), key_bytes in prop::sample::select(vec![0, 500])) {
+        run(check(seed, key_bytes));
     }
 }
 
@@ -381,7 +388,7 @@ fn a_struct_stays_null_or_present_when_all_that_is_left_of_it_is_new() {
             row(row(Value::Null)),
         ];
         let file = table.data_file("in", &old, &rows).await.build().unwrap();
-        let rewritten = rewrite(&table, &group(vec![scan(live(file, 0, 1))], 1))
+        let rewritten = rewrite(&table, &group(vec![ScanFile::new(live(file, 0, 1))], 1))
             .await
             .unwrap();
         let expected = [row(row(Value::Null)), row(Value::Null), row(row(Value::Null))];
@@ -398,14 +405,6 @@ fn numbers(count: i64) -> (StructType, Vec<Value>) {
     (fields, (0..count).map(row).collect())
 }
 
-fn scan(data: Arc<LiveFile>) -> ScanFile {
-    ScanFile {
-        data,
-        position_deletes: Vec::new(),
-        equality_deletes: Vec::new(),
-    }
-}
-
 async fn many_files(files: usize, rows: i64) -> (SampleTable, Vec<ScanFile>) {
     let (fields, rows) = numbers(rows);
     let table = SampleTable::new(std::slice::from_ref(&fields), Vec::new(), &[]);
@@ -416,7 +415,7 @@ async fn many_files(files: usize, rows: i64) -> (SampleTable, Vec<ScanFile>) {
             .await
             .build()
             .unwrap();
-        scans.push(scan(live(file, 0, 1)));
+        scans.push(ScanFile::new(live(file, 0, 1)));
     }
     (table, scans)
 }
@@ -505,7 +504,7 @@ fn deletes_beyond_their_memory_fail_with_the_budget() {
             .await;
         scans[0].position_deletes.push(live(delete, 0, 2));
         let mut context = context(&table);
-        context.delete_budget_bytes = 15;
+        context.deletes.budget_bytes = 15;
         let supervisor = FakeSupervisor::default();
         let group = group(scans, 1);
         let error = rewrite_group(&context, &group, &WrittenFiles::default(), &supervisor)

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{Action, Compaction, OptionError, Timestamp};
-use snowpack_plan::{Arrangement, FileGroup, LiveFile, RewritePlan, TARGET_SUMMARY_KEY, plan_rewrite};
+use snowpack_plan::{
+    Arrangement, FileGroup, LiveFile, RewritePlan, SharedDeletes, TARGET_SUMMARY_KEY, plan_rewrite,
+};
 use snowpack_service::ports::Supervisor;
 
 pub(crate) use drive::{Drive, Pace, bytes_in_time};
@@ -64,10 +66,16 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
         }
         let drive = self.drive();
         if drive.batch_size(plan.groups.len()) < plan.groups.len() {
-            check_inputs(&table.io, group_files(&plan.groups), self.supervisor.as_ref()).await?;
+            check_inputs(
+                &table.io,
+                group_files(&plan.groups).iter(),
+                self.supervisor.as_ref(),
+            )
+            .await?;
         }
         let rewrite = self.base(table, &plan)?;
-        let context = Arc::new(RewriteContext::new(table, plan.output_spec_id)?.arranged(arrangement));
+        let context = RewriteContext::new(table, plan.output_spec_id)?;
+        let context = Arc::new(context.arranged(arrangement).sharing_deletes(&plan.groups));
         let mut pending = Pending::new(self.committer, &rewrite, &table.io, &self.now, tally);
         let work = |group: FileGroup, written: Arc<WrittenFiles>| {
             let (context, supervisor) = (Arc::clone(&context), Arc::clone(self.supervisor));
@@ -134,14 +142,15 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
     }
 }
 
-/// Every file that a plan reads: data files and the deletes that apply to them.
-fn group_files(groups: &[FileGroup]) -> impl Iterator<Item = &Arc<LiveFile>> {
+/// Every file that a plan reads, deletes once for all the data files they apply to.
+fn group_files(groups: &[FileGroup]) -> Vec<Arc<LiveFile>> {
     let scans = groups.iter().flat_map(|group| &group.files);
-    scans.flat_map(|scan| {
-        std::iter::once(&scan.data)
-            .chain(&scan.position_deletes)
-            .chain(&scan.equality_deletes)
-    })
+    let deletes = scans
+        .clone()
+        .flat_map(|scan| [&scan.position_deletes, &scan.equality_deletes]);
+    let deletes = SharedDeletes::of(deletes);
+    let deletes = deletes.iter().flat_map(|list| list.files().map(|(_, file)| file));
+    scans.map(|scan| &scan.data).chain(deletes).cloned().collect()
 }
 
 fn replacement(group: FileGroup, rewritten: RewrittenGroup) -> Replacement {

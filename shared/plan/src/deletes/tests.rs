@@ -4,6 +4,7 @@ use iceberg::spec::{DataContentType, Datum};
 use proptest::prelude::*;
 
 use super::*;
+use crate::applying::SharedDeletes;
 use crate::fixture::{FileOf, metadata, state};
 
 fn position(path: &str) -> FileOf {
@@ -16,8 +17,8 @@ fn equality(path: &str) -> FileOf {
     })
 }
 
-fn paths(files: &[Arc<LiveFile>]) -> Vec<&str> {
-    files.iter().map(|file| file.file.file_path()).collect()
+fn paths(deletes: &Deletes) -> Vec<&str> {
+    deletes.iter().map(|file| file.file.file_path()).collect()
 }
 
 fn scan(data: FileOf, deletes: Vec<FileOf>) -> ScanFile {
@@ -110,6 +111,30 @@ fn partitions_promoted_since_still_match() {
             .delete_count(),
         1
     );
+}
+
+#[test]
+fn many_deletes_of_many_files_are_listed_once() {
+    const FILES: i64 = 500;
+    let data = (0..FILES).map(|file| FileOf::data(&format!("s3://b/{file}"), 10).at(1 + file % 3));
+    let deletes = (0..FILES).flat_map(|file| {
+        let (position, equality) = (position(&format!("p{file}")), equality(&format!("e{file}")));
+        [position.at(4 + file % 7), equality.at(4 + file % 7)]
+    });
+    let state = state(data.collect(), deletes.collect());
+    let index = DeleteIndex::new(&state, &metadata());
+    let scans: Vec<_> = state.data.iter().map(|data| index.scan(data)).collect();
+    for deletes in scans
+        .iter()
+        .flat_map(|scan| [&scan.position_deletes, &scan.equality_deletes])
+    {
+        assert_eq!(deletes.len() as i64, FILES);
+        assert_eq!(deletes.lists().count(), 1);
+    }
+    let all = scans
+        .iter()
+        .flat_map(|scan| [&scan.position_deletes, &scan.equality_deletes]);
+    assert_eq!(SharedDeletes::of(all).len(), 2);
 }
 
 #[derive(Clone, Debug)]
