@@ -5,6 +5,7 @@ mod deletes;
 mod equality;
 mod error;
 mod expire;
+mod filter;
 #[cfg(test)]
 mod fixture;
 mod live;
