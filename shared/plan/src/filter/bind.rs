@@ -118,6 +118,7 @@ impl Binder<'_> {
         Ok(checks.replace(&|check: &Check<_>| match check {
             Check::IsNull if is_column && column.is_required => Tree::Always(false),
             Check::NotNull if is_column && column.is_required => Tree::Always(true),
+            Check::IsNull | Check::NotNull => Tree::Leaf(test(&column.field, transform, check.clone())),
             check => Tree::Leaf(Test {
                 implies_value: is_column && matches!(operator, Operator::Of(_)),
                 ..test(&column.field, transform, check.clone())
@@ -224,6 +225,12 @@ impl Binder<'_> {
         };
         let column = self.column(path)?;
         let source = &column.field.field_type;
+        if !source.is_primitive() {
+            return Err(format!(
+                "column {} is of type {source}, which can only be null or not",
+                path.join(".")
+            ));
+        }
         let result = transform.result_type(source).map_err(|_| {
             format!(
                 "{transform} does not apply to column {} of type {source}",

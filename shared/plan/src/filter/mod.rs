@@ -1,7 +1,8 @@
 //! The option `where`: which files may hold rows that a condition is true for, decided as Spark's procedures decide
 //! it (`SparkExpressionConverter`, then Iceberg's scan planning of 1.10).
 //!
-//! A file that holds such a row is always selected. A condition that Spark could not push down is refused, and
+//! A file that holds such a row is always selected, but for rows with NaN: Spark has it greater than every number,
+//! and Iceberg's statistics leave it out of every order. A condition that Spark could not push down is refused, and
 //! so are constants that it would silently read as NULL.
 
 mod bind;

@@ -125,7 +125,7 @@ fn conditions_come_to_what_spark_makes_of_them() {
         ("f > 0.1", "(f NotNull and f GtEq 0.1)"),
         ("f = 0.1", "false"),
         ("d != double('NaN')", "(d NotNull and d NotNan)"),
-        ("dec = 1e2BD", "(dec NotNull and dec Eq 100)"),
+        ("dec = 1e2BD", "(dec NotNull and dec Eq 100.00)"),
         ("dec > 5.255", "(dec NotNull and dec Gt 5.25)"),
         ("dt < '2024-01-01 10:00:00'", "(dt NotNull and dt Lt 2024-01-01)"),
         ("dt = DATE'2024-1-5'", "(dt NotNull and dt Eq 2024-01-05)"),
@@ -153,9 +153,9 @@ fn conditions_come_to_what_spark_makes_of_them() {
             "((id Eq 5 and s Eq \"a\") or d Gt 1)",
         ),
     ];
-    for (text, expected) in cases {
-        assert_eq!(shown(text), expected, "{text}");
-    }
+    let wrong = cases.iter().filter(|(text, expected)| shown(text) != *expected);
+    let wrong: Vec<_> = wrong.map(|(text, expected)| format!("{text}: {} and not {expected}", shown(text))).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
@@ -187,13 +187,12 @@ fn what_cannot_be_pushed_down_is_refused_by_name() {
         ("5", "cannot be decided"),
         ("", "cannot be read"),
     ];
-    for (text, reason) in cases {
+    let is_wrong = |(text, reason): &&(&str, &str)| {
         let shown = shown(text);
-        assert!(
-            shown.starts_with("refused: ") && shown.contains(reason),
-            "{text}: {shown}"
-        );
-    }
+        !shown.starts_with("refused: ") || !shown.contains(reason)
+    };
+    let wrong: Vec<_> = cases.iter().filter(is_wrong).map(|(text, _)| (text, shown(text))).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
     let long = vec!["id = 1"; 5_000].join(" OR ");
     assert!(shown(&long).contains("2000 words"));
     let nested = format!("{}id = 1{}", "(".repeat(500), ")".repeat(500));
@@ -367,6 +366,10 @@ impl Model {
                     op
                 };
                 let (value, constant) = (row.score?, SCORES[*score]);
+                // Statistics leave NaN out of every order.
+                if (value.is_nan() || constant.is_nan()) && op.starts_with(['<', '>']) {
+                    return None;
+                }
                 let order = match (value.is_nan(), constant.is_nan()) {
                     (true, true) => std::cmp::Ordering::Equal,
                     (true, false) => std::cmp::Ordering::Greater,
