@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::resolve::{Given, Properties, or_else};
 use super::OptionError;
+use super::resolve::{Given, Properties, or_else};
 
 /// How much a rewrite checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,11 @@ mod tests {
         let resolve = |job: Option<&str>, table: Option<&str>| {
             let mut options = JobOptions::default();
             if let Some(value) = job {
-                options.set(Action::RewriteDataFiles, "verify", OptionValue::Text(value.to_owned()))?;
+                options.set(
+                    Action::RewriteDataFiles,
+                    "verify",
+                    OptionValue::Text(value.to_owned()),
+                )?;
             }
             let table = table.map(|value| ("snowpack.verify".to_owned(), value.to_owned()));
             let properties = Properties {
@@ -85,6 +89,9 @@ mod tests {
         assert_eq!(resolve(None, Some("content")), Ok(Verification::Content));
         assert_eq!(resolve(Some("off"), Some("content")), Ok(Verification::Off));
         assert_eq!(resolve(None, Some("some")).unwrap_err().option, "snowpack.verify");
-        assert_eq!(resolve(Some("some"), None).unwrap_err().option, "rewrite_data_files.verify");
+        assert_eq!(
+            resolve(Some("some"), None).unwrap_err().option,
+            "rewrite_data_files.verify"
+        );
     }
 }

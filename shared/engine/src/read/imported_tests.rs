@@ -84,6 +84,8 @@ async fn read(table: &SampleTable, bytes: Vec<u8>, partition: Struct) -> Result<
         arrow_schema: table_arrow_schema(table.metadata.current_schema()).unwrap(),
         name_mapping: mapping.map(|json| serde_json::from_str(json).unwrap()),
         deletes,
+        hasher: None,
+        lineage_as_stored: false,
     };
     let (sender, mut chunks) = channel(16);
     scan(Arc::new(context), ScanTask { index: 0, file }, sender).await;

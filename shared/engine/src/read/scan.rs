@@ -22,6 +22,7 @@ use super::projection::{Column, Resolver, StructPlan};
 use super::schema::FileSchema;
 use crate::deletes::{GroupDeletes, RowFilter};
 use crate::file_error::FileError;
+use crate::verify::{Checksum, RowHasher};
 
 /// Decoded size a batch aims at, in bytes: large enough that the cost per batch does not show, small enough
 /// that all batches in flight are a few tens of MiB.
@@ -44,6 +45,10 @@ pub(crate) struct ScanContext {
     pub(crate) name_mapping: Option<NameMapping>,
     /// The group's deletes.
     pub(crate) deletes: GroupDeletes,
+    /// Sums up the rows that are left, if that is wanted.
+    pub(crate) hasher: Option<RowHasher>,
+    /// Row lineage is read as it is stored: nothing is inherited.
+    pub(crate) lineage_as_stored: bool,
 }
 
 /// One data file of the group.
@@ -64,6 +69,8 @@ pub(crate) struct Chunk {
     pub(crate) rows_scanned: u64,
     /// The rows left; may be empty.
     pub(crate) batch: RecordBatch,
+    /// Their sum, with a hasher.
+    pub(crate) checksum: Checksum,
 }
 
 /// Reads a file to its end and sends its chunks in order, or the error that ended it. Returns early when
@@ -99,7 +106,15 @@ async fn try_scan(
             let filled = lineage.fill(&batch, first, kept.as_ref());
             batch = filled.map_err(|e| FileError::schema(path, e))?;
         }
+        let checksum = context
+            .hasher
+            .as_ref()
+            .map(|hasher| hasher.sum(&batch))
+            .transpose();
         let chunk = Chunk {
+            checksum: checksum
+                .map_err(|e| FileError::schema(path, e))?
+                .unwrap_or_default(),
             file: task.index,
             rows_scanned: row - first,
             batch,
@@ -175,7 +190,7 @@ async fn open(context: &ScanContext, task: &ScanTask) -> Result<OpenScan, FileEr
         stream,
         plan: delivered.plan,
         filter,
-        lineage: Lineage::of(data, &context.schema),
+        lineage: Lineage::of(data, &context.schema).filter(|_| !context.lineage_as_stored),
         rows,
     })
 }

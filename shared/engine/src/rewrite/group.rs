@@ -11,8 +11,8 @@ use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, DataFile, NameMapping, PartitionSpecRef, SchemaRef, TableMetadata,
 };
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::OptionError;
-use snowpack_plan::{Arrangement, FileGroup};
+use snowpack_domain::{OptionError, Verification};
+use snowpack_plan::{Arrangement, FileGroup, ScanFile};
 use snowpack_service::ports::Supervisor;
 
 use super::output::{Output, RoutedOutput};
@@ -21,7 +21,9 @@ use crate::arrange::SortKeys;
 use crate::deletes::{DELETE_BUDGET_BYTES, GroupDeletes};
 use crate::error::EngineError;
 use crate::file_error::FileError;
+use crate::points;
 use crate::read::{Chunks, PrefetchLimits, ScanContext, ScanTask, rewrite_schema, table_arrow_schema};
+use crate::verify::{Checksum, Content, RowHasher, as_scanned, rows_of};
 use crate::watch::watched;
 use crate::write::{FileWriterFactory, Splitter, WriteProperties, WrittenFiles};
 
@@ -39,6 +41,7 @@ pub(crate) struct RewriteContext {
     cores: usize,
     delete_budget_bytes: u64,
     arrangement: Arrangement,
+    verify: Verification,
 }
 
 impl RewriteContext {
@@ -57,6 +60,11 @@ impl RewriteContext {
         }
         self.arrangement = arrangement;
         self
+    }
+
+    /// New files are checked like this; without it their rows are only counted.
+    pub(crate) fn verified(self, verify: Verification) -> Self {
+        Self { verify, ..self }
     }
 
     fn of(table: Arc<TableMetadata>, io: FileIO, output_spec_id: i32) -> Result<Self, OptionError> {
@@ -84,7 +92,51 @@ impl RewriteContext {
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
             delete_budget_bytes: DELETE_BUDGET_BYTES,
             arrangement: Arrangement::AsRead,
+            verify: Verification::default(),
             table,
+        })
+    }
+}
+
+impl RewriteContext {
+    /// How files are read as the rows to write.
+    async fn scan<S: Supervisor>(
+        &self,
+        files: &[ScanFile],
+        supervisor: &S,
+    ) -> Result<ScanContext, EngineError> {
+        let refuse = |reason| OptionError {
+            option: "schema".to_owned(),
+            reason,
+        };
+        let budget = self.delete_budget_bytes;
+        let deletes = GroupDeletes::load(&self.io, &self.table, files, budget, supervisor).await?;
+        let arrow_schema = table_arrow_schema(&self.schema).map_err(refuse)?;
+        let hasher = (self.verify == Verification::Content).then(|| RowHasher::new(&arrow_schema));
+        Ok(ScanContext {
+            io: self.io.clone(),
+            table: Arc::clone(&self.table),
+            schema: Arc::clone(&self.schema),
+            hasher: hasher.transpose().map_err(|error| refuse(error.to_string()))?,
+            arrow_schema,
+            name_mapping: self.name_mapping.clone(),
+            deletes,
+            lineage_as_stored: false,
+        })
+    }
+
+    fn prefetch(&self) -> PrefetchLimits {
+        PrefetchLimits {
+            readers: self.cores + 1,
+            bytes: PREFETCH_BYTES,
+        }
+    }
+
+    /// What is to be compared, if rows were summed up; what was written is read later.
+    fn content(&self, read: Checksum) -> Option<Content> {
+        (self.verify == Verification::Content).then_some(Content {
+            read,
+            written: Checksum::default(),
         })
     }
 }
@@ -97,6 +149,8 @@ pub(crate) struct RewrittenGroup {
     /// Rows that deletes removed, counted where they were dropped: what the manifests say of the files read,
     /// less these, has to be what was written.
     pub(crate) rows_deleted: u64,
+    /// The rows read that are left, and those written, summed up if that is wanted.
+    pub(crate) content: Option<Content>,
 }
 
 /// Rewrites a group.
@@ -111,11 +165,33 @@ pub(crate) async fn rewrite_group<S: Supervisor>(
     supervisor: &S,
 ) -> Result<RewrittenGroup, EngineError> {
     let run = Run::start(context, group, written, supervisor).await?;
-    if group.repartition {
-        run.into_partitions().await
+    let mut rewritten = if group.repartition {
+        run.into_partitions().await?
     } else {
-        run.into_one_partition().await
+        run.into_one_partition().await?
+    };
+    if let Some(content) = &mut rewritten.content {
+        content.written = read_back(context, &rewritten.files, supervisor).await?;
     }
+    Ok(rewritten)
+}
+
+/// Sums up the rows of new files, as any reader finds them.
+///
+/// # Errors
+/// A file cannot be read (named), or the supervisor says stop.
+async fn read_back<S: Supervisor>(
+    context: &RewriteContext,
+    files: &[DataFile],
+    supervisor: &S,
+) -> Result<Checksum, EngineError> {
+    supervisor.reached(points::BEFORE_VERIFY);
+    let scans = as_scanned(files, context.output_spec.spec_id());
+    let scan = ScanContext {
+        lineage_as_stored: true,
+        ..context.scan(&scans, supervisor).await?
+    };
+    rows_of(Arc::new(scan), scans, context.prefetch(), supervisor).await
 }
 
 /// A group being rewritten.
@@ -146,21 +222,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
             group.index,
             context.cores,
         )?;
-        let budget = context.delete_budget_bytes;
-        let deletes =
-            GroupDeletes::load(&context.io, &context.table, &group.files, budget, supervisor).await?;
-        let arrow_schema = table_arrow_schema(&context.schema).map_err(|reason| OptionError {
-            option: "schema".to_owned(),
-            reason,
-        })?;
-        let scan = ScanContext {
-            io: context.io.clone(),
-            table: Arc::clone(&context.table),
-            schema: Arc::clone(&context.schema),
-            arrow_schema,
-            name_mapping: context.name_mapping.clone(),
-            deletes,
-        };
+        let scan = context.scan(&group.files, supervisor).await?;
         Ok(Self {
             context,
             group,
@@ -174,11 +236,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
     fn chunks(&self) -> Chunks {
         let files = self.group.files.iter().cloned().enumerate();
         let tasks = files.map(|(index, file)| ScanTask { index, file });
-        let limits = PrefetchLimits {
-            readers: self.context.cores + 1,
-            bytes: PREFETCH_BYTES,
-        };
-        Chunks::new(Arc::clone(&self.scan), tasks, limits)
+        Chunks::new(Arc::clone(&self.scan), tasks, self.context.prefetch())
     }
 
     /// The rows in the order to write them.
@@ -216,6 +274,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
         Ok(RewrittenGroup {
             files,
             rows_deleted: rows.deleted(),
+            content: self.context.content(rows.checksum()),
         })
     }
 
@@ -240,6 +299,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
                 return Ok(RewrittenGroup {
                     files: output.into_files(),
                     rows_deleted: rows.deleted(),
+                    content: self.context.content(rows.checksum()),
                 });
             }
         }

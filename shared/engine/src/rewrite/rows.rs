@@ -8,6 +8,7 @@ use crate::arrange::{SortKeys, SortedRows, Sorter};
 use crate::error::EngineError;
 use crate::points;
 use crate::read::{Chunk, Chunks};
+use crate::verify::Checksum;
 use crate::watch::watched;
 
 /// Rows on their way to the output.
@@ -35,6 +36,7 @@ pub(super) struct Stretch {
 struct RowTally {
     scanned: u64,
     deleted: u64,
+    checksum: Checksum,
 }
 
 enum Source {
@@ -122,12 +124,19 @@ impl<'a, S: Supervisor> Rows<'a, S> {
         self.tally.deleted
     }
 
+    /// The sum over the rows read, as [`ScanContext::hasher`](crate::read::ScanContext::hasher) has it; of all
+    /// rows once [`Rows::next`] has answered `None`.
+    pub(super) fn checksum(&self) -> Checksum {
+        self.tally.checksum
+    }
+
     /// Counts a chunk. From the second on, the group is in the middle of its work.
     fn count(&mut self, chunk: &Chunk) {
         if self.tally.scanned > 0 {
             self.supervisor.reached(points::MID_READ);
         }
         self.tally.scanned += chunk.rows_scanned;
+        self.tally.checksum.add(chunk.checksum);
         self.tally.deleted += chunk.rows_scanned - chunk.batch.num_rows() as u64;
     }
 }

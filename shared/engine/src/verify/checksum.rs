@@ -32,6 +32,13 @@ impl Checksum {
     }
 }
 
+/// The sums over a group's live rows as they were read, and over those of its new files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) read: Checksum,
+    pub(crate) written: Checksum,
+}
+
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -65,7 +72,9 @@ impl RowHasher {
     /// A value has no canonical bytes.
     pub(crate) fn sum(&self, batch: &RecordBatch) -> Result<Checksum, ArrowError> {
         let columns = batch.columns().iter().map(maps_as_lists);
-        let rows = self.converter.convert_columns(&columns.collect::<Result<Vec<_>, _>>()?)?;
+        let rows = self
+            .converter
+            .convert_columns(&columns.collect::<Result<Vec<_>, _>>()?)?;
         let mut sum = Checksum::default();
         for row in &rows {
             sum.add(hash(row.as_ref()));
@@ -95,20 +104,35 @@ fn maps_as_lists(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
             let values: ArrayRef = Arc::new(map.entries().clone());
             let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
             let values = maps_as_lists(&values)?;
-            Ok(Arc::new(ListArray::try_new(field_without_maps(entries), offsets, values, nulls)?))
+            Ok(Arc::new(ListArray::try_new(
+                field_without_maps(entries),
+                offsets,
+                values,
+                nulls,
+            )?))
         }
         DataType::List(items) => {
             let list = array.as_list::<i32>();
             let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
             let values = maps_as_lists(list.values())?;
-            Ok(Arc::new(ListArray::try_new(field_without_maps(items), offsets, values, nulls)?))
+            Ok(Arc::new(ListArray::try_new(
+                field_without_maps(items),
+                offsets,
+                values,
+                nulls,
+            )?))
         }
         DataType::Struct(fields) => {
             let columns = array.as_struct().columns().iter().map(maps_as_lists);
             let columns = columns.collect::<Result<Vec<_>, _>>()?;
             let fields = fields.iter().map(field_without_maps).collect();
             let nulls = array.nulls().cloned();
-            Ok(Arc::new(StructArray::try_new_with_length(fields, columns, nulls, array.len())?))
+            Ok(Arc::new(StructArray::try_new_with_length(
+                fields,
+                columns,
+                nulls,
+                array.len(),
+            )?))
         }
         _ => Ok(Arc::clone(array)),
     }

@@ -8,10 +8,13 @@
 mod checksum;
 mod reread;
 
-pub(crate) use checksum::{Checksum, RowHasher};
+pub(crate) use checksum::{Checksum, Content, RowHasher};
 pub(crate) use reread::{as_scanned, rows_of};
 
 /// Snapshot summary property: how the commit was verified.
 pub(crate) const VERIFY_SUMMARY_KEY: &str = "snowpack.verify";
 /// Snapshot summary property: the sum over all rows of the files that the commit added.
 pub(crate) const CHECKSUM_SUMMARY_KEY: &str = "snowpack.rows-checksum";
+
+#[cfg(test)]
+mod tests;

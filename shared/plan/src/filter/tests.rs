@@ -154,7 +154,9 @@ fn conditions_come_to_what_spark_makes_of_them() {
         ),
     ];
     let wrong = cases.iter().filter(|(text, expected)| shown(text) != *expected);
-    let wrong: Vec<_> = wrong.map(|(text, expected)| format!("{text}: {} and not {expected}", shown(text))).collect();
+    let wrong: Vec<_> = wrong
+        .map(|(text, expected)| format!("{text}: {} and not {expected}", shown(text)))
+        .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -191,7 +193,11 @@ fn what_cannot_be_pushed_down_is_refused_by_name() {
         let shown = shown(text);
         !shown.starts_with("refused: ") || !shown.contains(reason)
     };
-    let wrong: Vec<_> = cases.iter().filter(is_wrong).map(|(text, _)| (text, shown(text))).collect();
+    let wrong: Vec<_> = cases
+        .iter()
+        .filter(is_wrong)
+        .map(|(text, _)| (text, shown(text)))
+        .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     let long = vec!["id = 1"; 5_000].join(" OR ");
     assert!(shown(&long).contains("2000 words"));

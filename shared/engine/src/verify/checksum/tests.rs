@@ -48,7 +48,12 @@ fn sum_of(batch: &RecordBatch) -> Checksum {
 }
 
 fn row() -> impl Strategy<Value = Row> {
-    let bits = prop_oneof![any::<u64>(), Just(0), Just((-0.0_f64).to_bits()), Just(f64::NAN.to_bits())];
+    let bits = prop_oneof![
+        any::<u64>(),
+        Just(0),
+        Just((-0.0_f64).to_bits()),
+        Just(f64::NAN.to_bits())
+    ];
     let entries = proptest::collection::btree_map("[a-c]{0,2}", proptest::option::of(0..3_i32), 0..3);
     (
         proptest::option::of(0..3_i64),
@@ -111,11 +116,16 @@ proptest! {
 
 #[test]
 fn parts_of_many_batches_concatenated_sum_up_alike() {
-    let rows: Vec<Row> = (0..3_000).map(|id| (Some(id), Some(format!("row {id}")), None, None)).collect();
+    let rows: Vec<Row> = (0..3_000)
+        .map(|id| (Some(id), Some(format!("row {id}")), None, None))
+        .collect();
     let batches: Vec<_> = rows.chunks(700).map(batch).collect();
     let mut sum = Checksum::default();
     batches.iter().for_each(|batch| sum.add(sum_of(batch)));
-    assert_eq!(sum, sum_of(&concat_batches(&batches[0].schema(), &batches).unwrap()));
+    assert_eq!(
+        sum,
+        sum_of(&concat_batches(&batches[0].schema(), &batches).unwrap())
+    );
     assert_eq!(sum.to_string().len(), 32);
 }
 
@@ -123,7 +133,9 @@ fn parts_of_many_batches_concatenated_sum_up_alike() {
 fn positions_differ_by_path_and_number() {
     let of = |pairs: &[(&str, i64)]| {
         let mut sum = Checksum::default();
-        pairs.iter().for_each(|(path, position)| sum.add_position(path, *position));
+        pairs
+            .iter()
+            .for_each(|(path, position)| sum.add_position(path, *position));
         sum
     };
     assert_eq!(of(&[("a", 1), ("b", 2)]), of(&[("b", 2), ("a", 1)]));
