@@ -27,7 +27,7 @@ pub use names::{DatabaseName, NameError, TableId, TableName};
 pub use options::{
     Compaction, DeleteGranularity, Expiry, FileSizes, JobOptions, ManifestRewrite, OptionError, OptionKind,
     OptionSpec, OptionValue, OrphanRemoval, PositionDeleteCompaction, PrefixMismatch, Properties,
-    RewriteJobOrder, Strategy, option_specs,
+    RewriteJobOrder, Strategy, UnknownVerification, Verification, option_specs,
 };
 pub use table::{CacheEntry, CacheState, Drain, SyncGeneration};
 pub use time::{Duration, Timestamp};

@@ -9,6 +9,7 @@ mod orphans;
 mod position_deletes;
 mod resolve;
 mod spec;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ pub use orphans::{OrphanRemoval, PrefixMismatch};
 pub use position_deletes::{DeleteGranularity, PositionDeleteCompaction};
 pub use resolve::{Compaction, Expiry, FileSizes, Properties, RewriteJobOrder, Strategy};
 pub use spec::{OptionKind, OptionSpec, option_specs};
+pub use verify::{UnknownVerification, Verification};
 
 use crate::{Action, Timestamp};
 

@@ -10,6 +10,7 @@ use snowpack_service::ports::ActionStop;
 use crate::deletes::SpillError;
 use crate::file_error::FileError;
 use crate::orphans::OrphanError;
+use crate::verify::Checksum;
 
 /// Why an action stopped. Every message names the table, file or option.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,21 @@ pub(crate) enum EngineError {
         rows_deleted: u64,
         /// Rows in the manifests-to-be of the files written.
         rows_out: u64,
+    },
+    /// What was written, read back, is not what was read: a bug, or a storage that does not keep what it is given.
+    #[error(
+        "table {table}: {what} read rows with the checksum {read}, but the files it wrote hold rows with the \
+         checksum {written}; nothing of it was committed"
+    )]
+    Content {
+        /// The table.
+        table: String,
+        /// The file group.
+        what: String,
+        /// The sum over the live rows of the files read.
+        read: Checksum,
+        /// The sum over the rows of the files written.
+        written: Checksum,
     },
     /// A rewrite of manifests would lose or invent files: a bug.
     #[error(

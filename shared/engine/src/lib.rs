@@ -19,6 +19,7 @@ mod rewrite;
 mod run;
 #[cfg(test)]
 mod sample;
+mod verify;
 mod watch;
 mod write;
 

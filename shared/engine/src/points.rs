@@ -5,6 +5,8 @@
 pub const MID_READ: &str = "mid-read";
 /// A file group's new data files are complete and nothing refers to them.
 pub const FILES_WRITTEN: &str = "files-written";
+/// A file group's new data files are complete and about to be read back.
+pub const BEFORE_VERIFY: &str = "before-verify";
 /// Manifests and manifest list are written; the compare-and-set comes next.
 pub const BEFORE_COMMIT: &str = "before-commit";
 /// The compare-and-set was applied; nobody was told yet.

@@ -6,6 +6,7 @@ mod deletes;
 mod equality;
 mod error;
 mod expire;
+mod filter;
 #[cfg(test)]
 mod fixture;
 mod live;

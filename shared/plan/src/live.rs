@@ -4,6 +4,7 @@ use snowpack_catalog::LoadedTable;
 use snowpack_domain::{Compaction, PositionDeleteCompaction};
 
 use crate::error::PlanError;
+use crate::filter::FileFilter;
 use crate::position_deletes::{self, DeletePlan};
 use crate::rewrite::plan;
 use crate::state::TableState;
@@ -22,7 +23,9 @@ pub async fn plan_rewrite(
 ) -> Result<(TableState, RewritePlan), PlanError> {
     check_metadata(table)?;
     check_settings(table, settings)?;
-    let state = TableState::read(table).await?;
+    let filter = FileFilter::checked(settings.filter.as_deref(), &table.metadata);
+    let columns = filter.map(|filter| filter.columns()).unwrap_or_default();
+    let state = TableState::read_with(table, columns).await?;
     check_files(table, &state)?;
     let plan = plan(&state, &table.metadata, settings);
     Ok((state, plan))

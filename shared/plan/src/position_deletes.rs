@@ -14,6 +14,7 @@ use snowpack_catalog::normalize_location;
 use snowpack_domain::{Action, DeleteGranularity, FileSizes, PositionDeleteCompaction};
 
 use crate::deletes::referenced_data_file;
+use crate::filter::FileFilter;
 use crate::partition::PartitionTypes;
 use crate::rewrite::{own_rewrites, sort_by_order};
 use crate::sizing::{Band, expected_output_files, pack, write_max_file_bytes};
@@ -190,6 +191,7 @@ struct Planner<'a> {
     wanted: Band,
     of_own_output: Band,
     own_rewrites: HashSet<i64>,
+    filter: Option<FileFilter>,
     groups: Vec<DeleteFileGroup>,
     skipped: BTreeMap<SkipReason, u64>,
 }
@@ -202,6 +204,7 @@ impl<'a> Planner<'a> {
             wanted: Band::wanted(settings.sizes),
             of_own_output: Band::of_own_output(settings.sizes),
             own_rewrites: own_rewrites(metadata, action, settings.sizes.target_bytes),
+            filter: FileFilter::checked(settings.filter.as_deref(), metadata),
             groups: Vec::new(),
             skipped: BTreeMap::new(),
         }
@@ -217,7 +220,13 @@ impl<'a> Planner<'a> {
         let targets = Arc::new(part.targets);
         let mut candidates = Vec::new();
         for file in part.files {
-            if is_misplaced(&file, &part.key, homes) {
+            if self
+                .filter
+                .as_ref()
+                .is_some_and(|filter| !filter.selects_partition(&file))
+            {
+                self.skip(SkipReason::FilteredOut, 1);
+            } else if is_misplaced(&file, &part.key, homes) {
                 self.skip(SkipReason::OtherPartition, 1);
             } else if self.settings.rewrite_all
                 || !self.has_right_size(&file)

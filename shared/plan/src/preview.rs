@@ -1,17 +1,18 @@
 //! What a dry run says: the numbers of each action, from metadata alone. Absent where only running it, or a
 //! listing of storage, could tell.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
-    Action, Compaction, Expiry, JobOptions, ManifestRewrite, OrphanRemoval, PositionDeleteCompaction,
-    Preview, PreviewSource, Properties, Timestamp,
+    Action, Compaction, Expiry, JobOptions, ManifestRewrite, OptionValue, OrphanRemoval,
+    PositionDeleteCompaction, Preview, PreviewSource, Properties, Timestamp,
 };
 
 use crate::applying::SharedDeletes;
 use crate::error::PlanError;
 use crate::expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
+use crate::filter::FileFilter;
 use crate::manifests::{check_manifest_settings, plan_manifests};
 use crate::position_deletes::{self, DeletePlan};
 use crate::rewrite::plan;
@@ -40,6 +41,17 @@ pub(crate) fn needs_state(action: Action) -> bool {
         action,
         Action::RewriteDataFiles | Action::RewritePositionDeleteFiles | Action::RewriteManifests
     )
+}
+
+/// The columns whose statistics the preview of a filtered rewrite looks at; none of a filter that will be refused.
+pub(crate) fn filtered_columns(table: &LoadedTable, options: &JobOptions) -> HashSet<i32> {
+    match options.get(Action::RewriteDataFiles, "where") {
+        Some(OptionValue::Text(text)) => {
+            let filter = FileFilter::resolve(text, &table.metadata);
+            filter.map(|filter| filter.columns()).unwrap_or_default()
+        }
+        _ => HashSet::new(),
+    }
 }
 
 /// No preview, and why.

@@ -13,6 +13,7 @@ use iceberg::spec::{Struct, TableMetadata};
 use snowpack_domain::{Action, Compaction, RewriteJobOrder};
 
 use crate::deletes::DeleteIndex;
+use crate::filter::FileFilter;
 use crate::partition::PartitionTypes;
 use crate::sizing::{Band, expected_output_files, pack, write_max_file_bytes};
 use crate::state::TableState;
@@ -29,7 +30,12 @@ pub fn plan(state: &TableState, metadata: &TableMetadata, settings: &Compaction)
     let deletes = DeleteIndex::new(state, metadata);
     let mut planner = Planner::new(metadata, settings);
     let mut partitions = Partitions::new(metadata, planner.output_spec_id);
+    let filter = FileFilter::checked(settings.filter.as_deref(), metadata);
     for data in &state.data {
+        if filter.as_ref().is_some_and(|filter| !filter.selects(data)) {
+            planner.skip(SkipReason::FilteredOut, 1);
+            continue;
+        }
         let file = deletes.scan(data);
         if settings.rewrite_all || planner.is_candidate(&file) {
             partitions.add(file);

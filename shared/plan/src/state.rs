@@ -28,7 +28,8 @@ pub struct TableState {
     /// Its sequence number; 0 in v1 tables.
     pub sequence_number: i64,
     /// Live data files, in the order of the manifest list and of its manifests. Of statistics they carry NaN counts,
-    /// and the rest only of the columns that equality deletes compare: to copy an entry, read its manifest again.
+    /// and the rest only of the columns that equality deletes and a filter compare: to copy an entry, read its
+    /// manifest again.
     pub data: Vec<Arc<LiveFile>>,
     /// Live delete files of every kind, in the same order.
     pub deletes: Vec<Arc<LiveFile>>,
@@ -53,8 +54,16 @@ impl TableState {
     /// # Errors
     /// As [`TableState::read_snapshot`].
     pub async fn read(table: &LoadedTable) -> Result<Self, PlanError> {
+        Self::read_with(table, HashSet::new()).await
+    }
+
+    /// As [`TableState::read`], with the statistics of these columns too.
+    ///
+    /// # Errors
+    /// As [`TableState::read_snapshot`].
+    pub(crate) async fn read_with(table: &LoadedTable, columns: HashSet<i32>) -> Result<Self, PlanError> {
         match table.metadata.current_snapshot() {
-            Some(snapshot) => Self::read_snapshot(table, snapshot).await,
+            Some(snapshot) => Self::read_columns(table, snapshot, columns).await,
             None => Ok(Self::empty()),
         }
     }
@@ -64,8 +73,16 @@ impl TableState {
     /// # Errors
     /// [`PlanError::Manifest`] naming the manifest or manifest list that could not be read.
     pub async fn read_snapshot(table: &LoadedTable, snapshot: &Snapshot) -> Result<Self, PlanError> {
+        Self::read_columns(table, snapshot, HashSet::new()).await
+    }
+
+    async fn read_columns(
+        table: &LoadedTable,
+        snapshot: &Snapshot,
+        columns: HashSet<i32>,
+    ) -> Result<Self, PlanError> {
         let mut manifests = read_manifest_list(table, snapshot).await?;
-        let contents = read_contents(table, &manifests).await?;
+        let contents = read_contents(table, &manifests, columns).await?;
         let mut state = Self {
             snapshot_id: snapshot.snapshot_id(),
             sequence_number: snapshot.sequence_number(),
@@ -102,8 +119,13 @@ fn about(table: &LoadedTable, source: ManifestError) -> PlanError {
     }
 }
 
-/// Reads delete manifests first: they tell which statistics of the data files are worth keeping.
-async fn read_contents(table: &LoadedTable, manifests: &[ManifestFile]) -> Result<Vec<Content>, PlanError> {
+/// Reads delete manifests first: they tell which statistics of the data files are worth keeping besides those of
+/// `columns`.
+async fn read_contents(
+    table: &LoadedTable,
+    manifests: &[ManifestFile],
+    mut columns: HashSet<i32>,
+) -> Result<Vec<Content>, PlanError> {
     let (deletes, data): (Vec<_>, Vec<_>) = manifests
         .iter()
         .enumerate()
@@ -111,10 +133,8 @@ async fn read_contents(table: &LoadedTable, manifests: &[ManifestFile]) -> Resul
     let mut contents: Vec<_> = manifests.iter().map(|_| Content::default()).collect();
     read_manifests(table, deletes, &Arc::default(), &mut contents).await?;
     let live_deletes = contents.iter().flat_map(|content| &content.live);
-    let compared = live_deletes
-        .flat_map(|delete| delete.file.equality_ids().unwrap_or_default())
-        .collect();
-    read_manifests(table, data, &Arc::new(compared), &mut contents).await?;
+    columns.extend(live_deletes.flat_map(|delete| delete.file.equality_ids().unwrap_or_default()));
+    read_manifests(table, data, &Arc::new(columns), &mut contents).await?;
     Ok(contents)
 }
 

@@ -6,6 +6,7 @@ use snowpack_domain::{Compaction, PositionDeleteCompaction};
 
 use crate::arrangement::Arrangement;
 use crate::error::PlanError;
+use crate::filter::FileFilter;
 use crate::state::TableState;
 use crate::types::LiveFile;
 
@@ -94,7 +95,7 @@ fn check_file(table: &LoadedTable, live: &LiveFile) -> Result<(), PlanError> {
 /// Checks options of rewrite_position_delete_files.
 ///
 /// # Errors
-/// [`PlanError::Option`] for filters, and [`PlanError::Unsupported`] for format version 3: neither is built.
+/// [`PlanError::Option`] for filters that cannot be used, and [`PlanError::Unsupported`] for format version 3.
 pub fn check_position_delete_settings(
     table: &LoadedTable,
     settings: &PositionDeleteCompaction,
@@ -104,24 +105,26 @@ pub fn check_position_delete_settings(
                       rewrite_data_files applies them";
         return Err(unsupported(table, reason.to_owned()));
     }
-    match settings.filter {
-        Some(_) => Err(filter_refused(table)),
-        None => Ok(()),
-    }
+    check_filter(table, settings.filter.as_deref())
 }
 
-fn filter_refused(table: &LoadedTable) -> PlanError {
-    PlanError::Option {
-        table: table.id.to_string(),
-        option: "where",
-        reason: "filters are not supported; leave it out to consider every file".to_owned(),
+fn check_filter(table: &LoadedTable, filter: Option<&str>) -> Result<(), PlanError> {
+    let resolved = filter.map(|text| FileFilter::resolve(text, &table.metadata));
+    match resolved.transpose() {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(PlanError::Option {
+            table: table.id.to_string(),
+            option: "where",
+            reason,
+        }),
     }
 }
 
 /// Checks options of rewrite_data_files against the table.
 ///
 /// # Errors
-/// [`PlanError::Option`] for orders that the table cannot be sorted in, filters, and an unknown output spec.
+/// [`PlanError::Option`] for orders that the table cannot be sorted in, filters that cannot be used, and an
+/// unknown output spec.
 pub fn check_settings(table: &LoadedTable, settings: &Compaction) -> Result<(), PlanError> {
     let refuse = |option, reason| {
         let table = table.id.to_string();
@@ -134,9 +137,7 @@ pub fn check_settings(table: &LoadedTable, settings: &Compaction) -> Result<(), 
     if let Err((option, reason)) = Arrangement::resolve(settings, &table.metadata) {
         return refuse(option, reason);
     }
-    if settings.filter.is_some() {
-        return Err(filter_refused(table));
-    }
+    check_filter(table, settings.filter.as_deref())?;
     match settings.output_spec_id {
         Some(id) if table.metadata.partition_spec_by_id(id).is_none() => {
             refuse("output-spec-id", format!("the table has no partition spec {id}"))

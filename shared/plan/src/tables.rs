@@ -10,7 +10,7 @@ use snowpack_service::SystemClock;
 use snowpack_service::ports::{CatalogUnavailable, Clock, Tables};
 use tokio::time::{Instant, timeout_at};
 
-use crate::preview::{PreviewRequest, needs_state, no_preview};
+use crate::preview::{PreviewRequest, filtered_columns, needs_state, no_preview};
 use crate::state::TableState;
 
 /// How long a dry run may read live metadata (api.md, Dry run).
@@ -70,8 +70,12 @@ impl<C: Catalog, K: Clock> CatalogTables<C, K> {
     }
 }
 
-async fn read_state(table: &LoadedTable, until: Instant) -> Result<TableState, String> {
-    let read = timeout_at(until, TableState::read(table)).await;
+async fn read_state(table: &LoadedTable, options: &JobOptions, until: Instant) -> Result<TableState, String> {
+    let read = timeout_at(
+        until,
+        TableState::read_with(table, filtered_columns(table, options)),
+    )
+    .await;
     read.map_err(|_elapsed| BUDGET_SPENT.to_owned())?
         .map_err(|error| error.to_string())
 }
@@ -112,7 +116,7 @@ impl<C: Catalog, K: Clock> Tables for CatalogTables<C, K> {
             Err(note) => return actions.iter().map(|_| no_preview(note.clone())).collect(),
         };
         let state = if actions.iter().copied().any(needs_state) {
-            read_state(&loaded, until).await
+            read_state(&loaded, options, until).await
         } else {
             Ok(TableState::empty())
         };

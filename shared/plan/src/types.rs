@@ -126,6 +126,8 @@ pub enum SkipReason {
     NoGain,
     /// `max-files-to-rewrite` was reached.
     FileLimit,
+    /// The option `where` leaves it out.
+    FilteredOut,
     /// A position-delete file of one data file that is in another partition than the delete file: it applies
     /// only while it stands alone.
     OtherPartition,
@@ -139,6 +141,7 @@ impl SkipReason {
             Self::TooFewFiles => "too_few_files",
             Self::NoGain => "no_gain",
             Self::FileLimit => "file_limit",
+            Self::FilteredOut => "filtered_out",
             Self::OtherPartition => "other_partition",
         }
     }

@@ -2,6 +2,7 @@
 //! `BinPackRewritePositionDeletePlanner` and `SparkWriteConf` of Iceberg 1.10).
 
 use super::resolve::{DEFAULT_GROUP_BYTES, FileSizes, Given, Properties, RewriteJobOrder, share};
+use super::verify::Verification;
 use super::{JobOptions, OptionError};
 use crate::Action;
 
@@ -44,6 +45,8 @@ pub struct PositionDeleteCompaction {
     pub job_order: RewriteJobOrder,
     /// What the new files are about.
     pub granularity: DeleteGranularity,
+    /// How the new files are checked.
+    pub verify: Verification,
 }
 
 impl PositionDeleteCompaction {
@@ -88,6 +91,7 @@ impl PositionDeleteCompaction {
                 .unwrap_or(DEFAULT_MAX_COMMITS),
             job_order: given.job_order(),
             granularity: granularity(properties)?,
+            verify: Verification::resolve(&given, properties)?,
         })
     }
 }

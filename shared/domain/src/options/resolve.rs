@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use super::verify::Verification;
 use super::{JobOptions, OptionError, OptionValue};
 use crate::{Action, Duration, Timestamp};
 
@@ -127,6 +128,8 @@ pub struct Compaction {
     pub use_starting_sequence_number: bool,
     /// Also remove deletes that apply to no live file.
     pub remove_dangling_deletes: bool,
+    /// How the new files are checked.
+    pub verify: Verification,
 }
 
 /// Every setting of expire_snapshots.
@@ -276,6 +279,7 @@ impl Compaction {
             output_spec_id: given.int("output-spec-id").and_then(|id| i32::try_from(id).ok()),
             use_starting_sequence_number: given.bool("use-starting-sequence-number").unwrap_or(true),
             remove_dangling_deletes: given.bool("remove-dangling-deletes").unwrap_or(false),
+            verify: Verification::resolve(&given, properties)?,
         };
         resolved.check_sizes(&given)?;
         Ok(resolved)

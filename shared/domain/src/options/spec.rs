@@ -1,6 +1,7 @@
 //! The table of options each action takes, and the check of one value.
 
 use super::OptionValue;
+use super::verify::VERIFICATIONS;
 use crate::{Action, Timestamp};
 
 /// One option of an action.
@@ -63,6 +64,7 @@ static REWRITE_DATA_FILES: &[OptionSpec] = &[
     option("output-spec-id", Int { min: 0 }),
     option("use-starting-sequence-number", Bool),
     option("remove-dangling-deletes", Bool),
+    option("verify", Choice(VERIFICATIONS)),
 ];
 
 static REWRITE_POSITION_DELETE_FILES: &[OptionSpec] = &[
@@ -77,6 +79,7 @@ static REWRITE_POSITION_DELETE_FILES: &[OptionSpec] = &[
     option("partial-progress.enabled", Bool),
     option("partial-progress.max-commits", Int { min: 1 }),
     option("rewrite-job-order", Choice(JOB_ORDERS)),
+    option("verify", Choice(VERIFICATIONS)),
 ];
 
 static EXPIRE_SNAPSHOTS: &[OptionSpec] = &[

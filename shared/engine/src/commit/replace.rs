@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use iceberg::spec::{DataFile, FormatVersion, ManifestFile, PartitionSpecRef, Snapshot, TableMetadata};
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::Timestamp;
+use snowpack_domain::{Timestamp, Verification};
 use snowpack_manifest::read_manifest_list;
 use snowpack_plan::LiveFile;
 use uuid::Uuid;
@@ -25,6 +25,7 @@ use super::snapshot::Assembly;
 use super::{Proposal, Proposed};
 use crate::error::EngineError;
 use crate::file_error::FileError;
+use crate::verify::Content;
 
 /// A rewritten file group, ready to be committed.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Replacement {
     pub(crate) rows_deleted: u64,
     /// Delete files among those read that apply to no live data file.
     pub(crate) dangling: u64,
+    /// Its rows summed up, if that is wanted.
+    pub(crate) content: Option<Content>,
 }
 
 impl Replacement {
@@ -52,11 +55,28 @@ impl Replacement {
         self.added.iter().map(DataFile::record_count).sum()
     }
 
-    /// Checks that no row was lost or invented.
+    /// Checks that no row was lost, invented or changed, as far as that is wanted.
     ///
     /// # Errors
+    /// [`EngineError::RowCount`], [`EngineError::Content`].
+    pub(crate) fn check(&self, verify: Verification, table: &str) -> Result<(), EngineError> {
+        if verify != Verification::Off {
+            self.check_rows(table)?;
+        }
+        match self.content {
+            Some(Content { read, written }) if read != written => Err(EngineError::Content {
+                table: table.to_owned(),
+                what: format!("file group {}", self.group),
+                read,
+                written,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// # Errors
     /// [`EngineError::RowCount`].
-    pub(crate) fn check_rows(&self, table: &str) -> Result<(), EngineError> {
+    fn check_rows(&self, table: &str) -> Result<(), EngineError> {
         let (rows_in, rows_out) = (self.rows_in(), self.rows_out());
         if rows_in.checked_sub(self.rows_deleted) == Some(rows_out) {
             return Ok(());
@@ -105,6 +125,8 @@ pub(crate) struct RewriteBase {
     pub(crate) files: Rewritten,
     /// Remove every dangling delete file, not only those the rewrite touched.
     pub(crate) remove_dangling: bool,
+    /// How far the groups' rows are checked.
+    pub(crate) verify: Verification,
     /// What the summary says besides its counters.
     pub(crate) summary: BTreeMap<String, String>,
     /// Manifests read so far.

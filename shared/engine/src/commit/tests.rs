@@ -29,6 +29,7 @@ pub(crate) fn planned(table: &FakeTable, spec: i32, keep_sequence_number: bool) 
             output_spec: Arc::clone(now.metadata.partition_spec_by_id(spec).unwrap()),
             keep_sequence_number,
         },
+        verify: snowpack_domain::Verification::Counts,
         remove_dangling: false,
         summary: BTreeMap::from([("engine-name".to_owned(), "snowpack".to_owned())]),
         cache: ManifestCache::default(),
@@ -58,6 +59,7 @@ pub(crate) async fn rewrite(table: &FakeTable, group: usize, spec: i32, part: i3
         added,
         rows_deleted,
         dangling: 0,
+        content: None,
     }
 }
 

@@ -10,11 +10,12 @@ use iceberg::spec::{
     DataFile, NestedField, PartitionSpecRef, PrimitiveType, Schema, SchemaRef, TableMetadata,
 };
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::{DeleteGranularity, OptionError};
+use snowpack_domain::{DeleteGranularity, OptionError, PositionDeleteCompaction, Verification};
 use snowpack_plan::DeleteFileGroup;
 use snowpack_service::ports::Supervisor;
 
 use super::cursor::MergeStop;
+use super::input::DeleteReader;
 use super::merge::{Counts, Merge, unsorted_files};
 use super::output::{Limits, Output};
 use crate::commit::{Replacement, binding_schema};
@@ -22,11 +23,14 @@ use crate::deletes::{Budget, FILE_PATH, POS};
 use crate::error::EngineError;
 use crate::file_error::FileError;
 use crate::points;
+use crate::verify::{Checksum, Content};
 use crate::watch::watched;
 use crate::write::{FileWriterFactory, WriteProperties, WrittenFiles};
 
 /// Positions merged between two looks at the supervisor.
 const STEP_ROWS: usize = 64 * 1024;
+/// Positions decoded at once of a file that is read back.
+const REREAD_ROWS: usize = 8 * 1024;
 /// Encoding tasks of one output file: it has two columns.
 const LANES: usize = 2;
 /// Memory for files of a group that are not sorted, in bytes.
@@ -38,6 +42,7 @@ pub(super) struct DeleteContext {
     table: Arc<TableMetadata>,
     write: WriteProperties,
     granularity: DeleteGranularity,
+    verify: Verification,
     sort_budget_bytes: u64,
 }
 
@@ -46,12 +51,13 @@ impl DeleteContext {
     ///
     /// # Errors
     /// A property cannot be used; nothing was written yet.
-    pub(super) fn new(table: &LoadedTable, granularity: DeleteGranularity) -> Result<Self, OptionError> {
+    pub(super) fn new(table: &LoadedTable, settings: &PositionDeleteCompaction) -> Result<Self, OptionError> {
         Ok(Self {
             io: table.io.clone(),
             table: Arc::clone(&table.metadata),
             write: WriteProperties::of_position_deletes(&table.metadata)?,
-            granularity,
+            granularity: settings.granularity,
+            verify: settings.verify,
             sort_budget_bytes: SORT_BUDGET_BYTES,
         })
     }
@@ -118,10 +124,17 @@ pub(super) async fn rewrite_group<S: Supervisor>(
             run.merge(&unsorted).await?
         }
     };
-    let (added, counts) = merged.ok_or_else(|| {
+    let (added, counts, read) = merged.ok_or_else(|| {
         let path = group.files.first().map_or("", |file| file.file.file_path());
         FileError::corrupt(path, "it, or one merged with it, reads differently every time")
     })?;
+    let content = match context.verify {
+        Verification::Content => Some(Content {
+            read,
+            written: read_back(context, &added, supervisor).await?,
+        }),
+        Verification::Off | Verification::Counts => None,
+    };
     let rows_out: u64 = added.iter().map(DataFile::record_count).sum();
     Ok(Replacement {
         group: group.index,
@@ -129,7 +142,31 @@ pub(super) async fn rewrite_group<S: Supervisor>(
         added,
         rows_deleted: counts.read - rows_out,
         dangling: counts.dangling_files,
+        content,
     })
+}
+
+/// New files, what became of the positions read, and their sum if that is wanted.
+type Merged = (Vec<DataFile>, Counts, Checksum);
+
+/// Sums up the positions of new files.
+async fn read_back<S: Supervisor>(
+    context: &DeleteContext,
+    files: &[DataFile],
+    supervisor: &S,
+) -> Result<Checksum, EngineError> {
+    supervisor.reached(points::BEFORE_VERIFY);
+    let mut sum = Checksum::default();
+    for file in files {
+        let opened = DeleteReader::open(&context.io, file, REREAD_ROWS);
+        let mut reader = watched(supervisor, opened).await??;
+        while let Some((paths, positions)) = watched(supervisor, reader.next()).await?? {
+            for (path, position) in paths.iter().flatten().zip(positions.values()) {
+                sum.add_position(path, *position);
+            }
+        }
+    }
+    Ok(sum)
 }
 
 /// A group being rewritten.
@@ -144,7 +181,7 @@ struct Run<'a, S> {
 impl<S: Supervisor> Run<'_, S> {
     /// Merges the group's files into new ones. `None` when one not in `unsorted` turns out not to be sorted;
     /// what was written until then is of no use.
-    async fn merge(&self, unsorted: &HashSet<usize>) -> Result<Option<(Vec<DataFile>, Counts)>, EngineError> {
+    async fn merge(&self, unsorted: &HashSet<usize>) -> Result<Option<Merged>, EngineError> {
         match self.try_merge(unsorted).await? {
             Ok(merged) => Ok(Some(merged)),
             Err(MergeStop::Unsorted) => Ok(None),
@@ -152,10 +189,7 @@ impl<S: Supervisor> Run<'_, S> {
         }
     }
 
-    async fn try_merge(
-        &self,
-        unsorted: &HashSet<usize>,
-    ) -> Result<Result<(Vec<DataFile>, Counts), MergeStop>, EngineError> {
+    async fn try_merge(&self, unsorted: &HashSet<usize>) -> Result<Result<Merged, MergeStop>, EngineError> {
         let budget = Budget::new(self.context.sort_budget_bytes);
         let opened = Merge::open(&self.context.io, self.group, unsorted, budget);
         let mut merge = match watched(self.supervisor, opened).await? {
@@ -163,15 +197,16 @@ impl<S: Supervisor> Run<'_, S> {
             Err(stop) => return Ok(Err(stop)),
         };
         let mut output = self.output();
+        let mut sum = (self.context.verify == Verification::Content).then(Checksum::default);
         loop {
-            match watched(self.supervisor, step(&mut merge, &mut output)).await? {
+            match watched(self.supervisor, step(&mut merge, &mut output, &mut sum)).await? {
                 Ok(true) => self.supervisor.reached(points::MID_READ),
                 Ok(false) => break,
                 Err(stop) => return Ok(Err(stop)),
             }
         }
         let files = watched(self.supervisor, output.finish()).await??;
-        Ok(Ok((files, merge.counts())))
+        Ok(Ok((files, merge.counts(), sum.unwrap_or_default())))
     }
 
     fn output(&self) -> Output<'_> {
@@ -192,10 +227,19 @@ impl<S: Supervisor> Run<'_, S> {
 }
 
 /// Merges some positions; whether more may follow.
-async fn step(merge: &mut Merge, output: &mut Output<'_>) -> Result<bool, MergeStop> {
+async fn step(
+    merge: &mut Merge,
+    output: &mut Output<'_>,
+    sum: &mut Option<Checksum>,
+) -> Result<bool, MergeStop> {
     for _ in 0..STEP_ROWS {
         match merge.next().await? {
-            Some(position) => output.write(&position).await?,
+            Some(position) => {
+                if let Some(sum) = sum {
+                    sum.add_position(&position.0, position.1);
+                }
+                output.write(&position).await?;
+            }
             None => return Ok(false),
         }
     }

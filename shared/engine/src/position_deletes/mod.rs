@@ -60,7 +60,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
             check_inputs(&table.io, files, self.supervisor.as_ref()).await?;
         }
         let rewrite = self.base(table, &plan);
-        let context = Arc::new(DeleteContext::new(table, self.settings.granularity)?);
+        let context = Arc::new(DeleteContext::new(table, &self.settings)?);
         let mut pending = Pending::new(self.committer, &rewrite, &table.io, &self.now, tally);
         let work = |group: DeleteFileGroup, written: Arc<WrittenFiles>| {
             let (context, supervisor) = (Arc::clone(&context), Arc::clone(self.supervisor));
@@ -96,6 +96,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
             sequence_number: plan.sequence_number,
             files: Rewritten::PositionDeletes,
             remove_dangling: false,
+            verify: self.settings.verify,
             summary,
             cache: ManifestCache::default(),
         }

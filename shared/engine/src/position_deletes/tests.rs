@@ -126,6 +126,7 @@ async fn what_names_no_live_file_is_dropped_with_its_files() {
         replaced: vec![gone],
         added: vec![one],
         dangling: 0,
+        content: None,
     };
     commit(&table, &base, &[group], &FakeSupervisor::default())
         .await

@@ -80,12 +80,14 @@ async fn read(table: &SampleTable, bytes: Vec<u8>, partition: Struct) -> Result<
         name_mapping: mapping.map(|json| serde_json::from_str(json).unwrap()),
         deletes,
         copy: None,
+        hasher: None,
+        lineage_as_stored: false,
     };
     let (sender, mut chunks) = channel(16);
     scan(Arc::new(context), ScanTask { index: 0, file }, sender).await;
     let mut batches = Vec::new();
     while let Some(chunk) = chunks.recv().await {
-        batches.push(chunk?.content.into_rows());
+        batches.push(chunk?.payload.into_rows());
     }
     Ok(batches)
 }

@@ -22,5 +22,5 @@ pub(crate) use keys::KeyScan;
 pub(crate) use lineage::rewrite_schema;
 pub(crate) use prefetch::{Chunks, PrefetchLimits};
 pub(crate) use projection::{Column, Resolver, Source};
-pub(crate) use scan::{Chunk, Content, ScanContext, ScanTask};
+pub(crate) use scan::{Chunk, Payload, ScanContext, ScanTask};
 pub(crate) use schema::{FileSchema, field_id, leaf_count};

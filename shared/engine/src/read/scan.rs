@@ -23,6 +23,7 @@ use super::projection::{Column, Resolver, StructPlan};
 use super::schema::FileSchema;
 use crate::deletes::{GroupDeletes, RowFilter};
 use crate::file_error::FileError;
+use crate::verify::{Checksum, RowHasher};
 use crate::write::{CopyRules, RawRowGroup};
 
 /// Decoded size a batch aims at, in bytes: large enough that the cost per batch does not show, small enough
@@ -52,6 +53,10 @@ pub(crate) struct ScanContext {
     pub(crate) deletes: GroupDeletes,
     /// Row groups for which this says so are handed on as they are; without it, none.
     pub(crate) copy: Option<CopyRules>,
+    /// Sums up the rows that are left, if that is wanted.
+    pub(crate) hasher: Option<RowHasher>,
+    /// Row lineage is read as it is stored: nothing is inherited.
+    pub(crate) lineage_as_stored: bool,
 }
 
 /// One data file of the group.
@@ -71,32 +76,34 @@ pub(crate) struct Chunk {
     /// Rows of the file looked at.
     pub(crate) rows_scanned: u64,
     /// What is left of them.
-    pub(crate) content: Content,
+    pub(crate) payload: Payload,
+    /// Their sum, with a hasher.
+    pub(crate) checksum: Checksum,
 }
 
 /// Rows on their way to new files.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub(crate) enum Payload {
     /// Rows of the scan's schema; may be none.
     Rows(RecordBatch),
     /// A row group to copy; only where the scan was given [`CopyRules`].
     RowGroup(RawRowGroup),
 }
 
-impl Content {
+impl Payload {
     /// How many rows.
     pub(crate) fn rows(&self) -> u64 {
         match self {
-            Content::Rows(batch) => batch.num_rows() as u64,
-            Content::RowGroup(row_group) => row_group.rows(),
+            Payload::Rows(batch) => batch.num_rows() as u64,
+            Payload::RowGroup(row_group) => row_group.rows(),
         }
     }
 
     /// The rows, of a scan without [`CopyRules`].
     pub(crate) fn into_rows(self) -> RecordBatch {
         match self {
-            Content::Rows(batch) => batch,
-            Content::RowGroup(_) => unreachable!("a scan without rules for it copies nothing"),
+            Payload::Rows(batch) => batch,
+            Payload::RowGroup(_) => unreachable!("a scan without rules for it copies nothing"),
         }
     }
 }
@@ -175,7 +182,9 @@ async fn copy(
         let chunk = Chunk {
             file: task.index,
             rows_scanned: row_group.rows(),
-            content: Content::RowGroup(row_group),
+            payload: Payload::RowGroup(row_group),
+            // Rows that are summed up are not copied.
+            checksum: Checksum::default(),
         };
         let place = places.next().expect("at least one place was reserved");
         place.send(Ok(chunk));
@@ -206,10 +215,18 @@ async fn decode(
             let filled = lineage.fill(&batch, first, kept.as_ref());
             batch = filled.map_err(|e| FileError::schema(path, e))?;
         }
+        let checksum = context
+            .hasher
+            .as_ref()
+            .map(|hasher| hasher.sum(&batch))
+            .transpose();
         let chunk = Chunk {
+            checksum: checksum
+                .map_err(|e| FileError::schema(path, e))?
+                .unwrap_or_default(),
             file: task.index,
             rows_scanned: row - first,
-            content: Content::Rows(batch),
+            payload: Payload::Rows(batch),
         };
         if chunks.send(Ok(chunk)).await.is_err() {
             break;
@@ -281,7 +298,7 @@ fn open(
         stream,
         plan: delivered.plan,
         filter,
-        lineage: Lineage::of(data, &context.schema),
+        lineage: Lineage::of(data, &context.schema).filter(|_| !context.lineage_as_stored),
     })
 }
 

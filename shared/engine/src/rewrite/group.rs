@@ -12,8 +12,8 @@ use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, DataFile, NameMapping, PartitionSpecRef, SchemaRef, TableMetadata,
 };
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::OptionError;
-use snowpack_plan::{Arrangement, FileGroup};
+use snowpack_domain::{OptionError, Verification};
+use snowpack_plan::{Arrangement, FileGroup, ScanFile};
 use snowpack_service::ports::Supervisor;
 
 use super::output::{Output, RoutedOutput};
@@ -22,9 +22,11 @@ use crate::arrange::SortKeys;
 use crate::deletes::{DeleteReader, GroupDeletes};
 use crate::error::EngineError;
 use crate::file_error::FileError;
+use crate::points;
 use crate::read::{
-    Chunks, Content, PrefetchLimits, ScanContext, ScanTask, rewrite_schema, table_arrow_schema,
+    Chunks, Payload, PrefetchLimits, ScanContext, ScanTask, rewrite_schema, table_arrow_schema,
 };
+use crate::verify::{Checksum, Content, RowHasher, as_scanned, rows_of};
 use crate::watch::watched;
 use crate::write::{FileWriterFactory, RawRowGroup, Splitter, WriteProperties, WrittenFiles};
 
@@ -42,6 +44,7 @@ pub(crate) struct RewriteContext {
     cores: usize,
     deletes: DeleteReader,
     arrangement: Arrangement,
+    verify: Verification,
 }
 
 impl RewriteContext {
@@ -69,6 +72,11 @@ impl RewriteContext {
         self
     }
 
+    /// New files are checked like this; without it their rows are only counted.
+    pub(crate) fn verified(self, verify: Verification) -> Self {
+        Self { verify, ..self }
+    }
+
     fn of(table: Arc<TableMetadata>, io: FileIO, output_spec_id: i32) -> Result<Self, OptionError> {
         let refuse = |option: &str, reason: String| OptionError {
             option: option.to_owned(),
@@ -94,7 +102,51 @@ impl RewriteContext {
             write: WriteProperties::of(&table)?,
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
             arrangement: Arrangement::AsRead,
+            verify: Verification::default(),
             table,
+        })
+    }
+}
+
+impl RewriteContext {
+    /// How files are read as the rows to write.
+    async fn scan<S: Supervisor>(
+        &self,
+        files: &[ScanFile],
+        supervisor: &S,
+    ) -> Result<ScanContext, EngineError> {
+        let refuse = |reason| OptionError {
+            option: "schema".to_owned(),
+            reason,
+        };
+        let deletes = GroupDeletes::load(&self.deletes, files, supervisor).await?;
+        let arrow_schema = table_arrow_schema(&self.schema).map_err(refuse)?;
+        let hasher = (self.verify == Verification::Content).then(|| RowHasher::new(&arrow_schema));
+        Ok(ScanContext {
+            io: self.io.clone(),
+            table: Arc::clone(&self.table),
+            schema: Arc::clone(&self.schema),
+            hasher: hasher.transpose().map_err(|error| refuse(error.to_string()))?,
+            arrow_schema,
+            name_mapping: self.name_mapping.clone(),
+            deletes,
+            copy: None,
+            lineage_as_stored: false,
+        })
+    }
+
+    fn prefetch(&self) -> PrefetchLimits {
+        PrefetchLimits {
+            readers: self.cores + 1,
+            bytes: PREFETCH_BYTES,
+        }
+    }
+
+    /// What is to be compared, if rows were summed up; what was written is read later.
+    fn content(&self, read: Checksum) -> Option<Content> {
+        (self.verify == Verification::Content).then_some(Content {
+            read,
+            written: Checksum::default(),
         })
     }
 }
@@ -107,6 +159,8 @@ pub(crate) struct RewrittenGroup {
     /// Rows that deletes removed, counted where they were dropped: what the manifests say of the files read,
     /// less these, has to be what was written.
     pub(crate) rows_deleted: u64,
+    /// The rows read that are left, and those written, summed up if that is wanted.
+    pub(crate) content: Option<Content>,
 }
 
 /// Rewrites a group.
@@ -121,11 +175,33 @@ pub(crate) async fn rewrite_group<S: Supervisor>(
     supervisor: &S,
 ) -> Result<RewrittenGroup, EngineError> {
     let run = Run::start(context, group, written, supervisor).await?;
-    if group.repartition {
-        run.into_partitions().await
+    let mut rewritten = if group.repartition {
+        run.into_partitions().await?
     } else {
-        run.into_one_partition().await
+        run.into_one_partition().await?
+    };
+    if let Some(content) = &mut rewritten.content {
+        content.written = read_back(context, &rewritten.files, supervisor).await?;
     }
+    Ok(rewritten)
+}
+
+/// Sums up the rows of new files, as any reader finds them.
+///
+/// # Errors
+/// A file cannot be read (named), or the supervisor says stop.
+async fn read_back<S: Supervisor>(
+    context: &RewriteContext,
+    files: &[DataFile],
+    supervisor: &S,
+) -> Result<Checksum, EngineError> {
+    supervisor.reached(points::BEFORE_VERIFY);
+    let scans = as_scanned(files, context.output_spec.spec_id());
+    let scan = ScanContext {
+        lineage_as_stored: true,
+        ..context.scan(&scans, supervisor).await?
+    };
+    rows_of(Arc::new(scan), scans, context.prefetch(), supervisor).await
 }
 
 /// A group being rewritten.
@@ -156,20 +232,12 @@ impl<'a, S: Supervisor> Run<'a, S> {
             group.index,
             context.cores,
         )?;
-        let deletes = GroupDeletes::load(&context.deletes, &group.files, supervisor).await?;
-        let arrow_schema = table_arrow_schema(&context.schema).map_err(|reason| OptionError {
-            option: "schema".to_owned(),
-            reason,
-        })?;
+        let may_copy = !group.repartition
+            && context.arrangement == Arrangement::AsRead
+            && context.verify != Verification::Content;
         let scan = ScanContext {
-            io: context.io.clone(),
-            table: Arc::clone(&context.table),
-            schema: Arc::clone(&context.schema),
-            arrow_schema,
-            name_mapping: context.name_mapping.clone(),
-            deletes,
-            copy: (!group.repartition && context.arrangement == Arrangement::AsRead)
-                .then(|| factory.copy_rules(group.output_files, group.input_bytes)),
+            copy: may_copy.then(|| factory.copy_rules(group.output_files, group.input_bytes)),
+            ..context.scan(&group.files, supervisor).await?
         };
         Ok(Self {
             context,
@@ -184,11 +252,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
     fn chunks(&self) -> Chunks {
         let files = self.group.files.iter().cloned().enumerate();
         let tasks = files.map(|(index, file)| ScanTask { index, file });
-        let limits = PrefetchLimits {
-            readers: self.context.cores + 1,
-            bytes: PREFETCH_BYTES,
-        };
-        Chunks::new(Arc::clone(&self.scan), tasks, limits)
+        Chunks::new(Arc::clone(&self.scan), tasks, self.context.prefetch())
     }
 
     /// The rows in the order to write them.
@@ -212,12 +276,12 @@ impl<'a, S: Supervisor> Run<'a, S> {
         let mut rows = self.rows().await?;
         let mut splitter = Splitter::new(rows.total_weight, self.group.output_files);
         while let Some(stretch) = rows.next().await? {
-            match stretch.content {
-                Content::Rows(batch) => {
+            match stretch.payload {
+                Payload::Rows(batch) => {
                     let cuts = splitter.cuts(stretch.weight, batch.num_rows());
                     self.write_rows(&mut output, &batch, &cuts).await?;
                 }
-                Content::RowGroup(row_group) => {
+                Payload::RowGroup(row_group) => {
                     let rows = usize::try_from(row_group.rows()).expect("a row group fits memory");
                     let cuts = splitter.cuts(stretch.weight, rows);
                     self.copy_row_group(&mut output, row_group, &cuts).await?;
@@ -228,6 +292,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
         Ok(RewrittenGroup {
             files,
             rows_deleted: rows.deleted(),
+            content: self.context.content(rows.checksum()),
         })
     }
 
@@ -280,7 +345,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
             let mut rows = self.rows().await?;
             while let Some(stretch) = rows.next().await? {
                 let routed = output
-                    .route(&stretch.content.into_rows())
+                    .route(&stretch.payload.into_rows())
                     .map_err(|e| FileError::schema(&stretch.origin, e))?;
                 watched(self.supervisor, output.write(routed, self.written)).await??;
             }
@@ -288,6 +353,7 @@ impl<'a, S: Supervisor> Run<'a, S> {
                 return Ok(RewrittenGroup {
                     files: output.into_files(),
                     rows_deleted: rows.deleted(),
+                    content: self.context.content(rows.checksum()),
                 });
             }
         }

@@ -7,6 +7,7 @@ use iceberg::spec::{DataFile, NestedField, PrimitiveType, Struct, StructType, Ty
 use proptest::prelude::*;
 use rand::Rng;
 use rand::seq::IndexedRandom;
+use snowpack_domain::Verification;
 use snowpack_plan::{FileGroup, ScanFile};
 use snowpack_service::ports::{ActionStop, Supervisor};
 
@@ -18,7 +19,8 @@ use crate::write::WrittenFiles;
 
 pub(super) fn context(table: &SampleTable) -> RewriteContext {
     let spec = table.metadata.default_partition_spec_id();
-    RewriteContext::of(Arc::clone(&table.metadata), table.io.clone(), spec).unwrap()
+    let context = RewriteContext::of(Arc::clone(&table.metadata), table.io.clone(), spec).unwrap();
+    context.verified(Verification::Content)
 }
 
 pub(super) fn group(files: Vec<ScanFile>, output_files: usize) -> FileGroup {
@@ -36,7 +38,10 @@ pub(super) fn group(files: Vec<ScanFile>, output_files: usize) -> FileGroup {
 
 pub(super) async fn rewrite(table: &SampleTable, group: &FileGroup) -> Result<RewrittenGroup, EngineError> {
     let supervisor = FakeSupervisor::default();
-    rewrite_group(&context(table), group, &WrittenFiles::default(), &supervisor).await
+    let rewritten = rewrite_group(&context(table), group, &WrittenFiles::default(), &supervisor).await?;
+    let content = rewritten.content.unwrap();
+    assert_eq!(content.read, content.written);
+    Ok(rewritten)
 }
 
 /// A data file of the model.

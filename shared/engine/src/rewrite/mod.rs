@@ -75,7 +75,8 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
         }
         let rewrite = self.base(table, &plan)?;
         let context = RewriteContext::new(table, plan.output_spec_id)?;
-        let context = Arc::new(context.arranged(arrangement).sharing_deletes(&plan.groups));
+        let context = context.arranged(arrangement).verified(self.settings.verify);
+        let context = Arc::new(context.sharing_deletes(&plan.groups));
         let mut pending = Pending::new(self.committer, &rewrite, &table.io, &self.now, tally);
         let work = |group: FileGroup, written: Arc<WrittenFiles>| {
             let (context, supervisor) = (Arc::clone(&context), Arc::clone(self.supervisor));
@@ -136,6 +137,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
                 keep_sequence_number: self.settings.use_starting_sequence_number,
             },
             remove_dangling: self.settings.remove_dangling_deletes,
+            verify: self.settings.verify,
             summary,
             cache: ManifestCache::default(),
         })
@@ -160,5 +162,6 @@ fn replacement(group: FileGroup, rewritten: RewrittenGroup) -> Replacement {
         added: rewritten.files,
         rows_deleted: rewritten.rows_deleted,
         dangling: 0,
+        content: rewritten.content,
     }
 }

@@ -55,9 +55,9 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
     /// Takes a finished group; returns how many wait for a commit.
     ///
     /// # Errors
-    /// [`EngineError::RowCount`] when it lost or invented rows.
+    /// [`EngineError::RowCount`] or [`EngineError::Content`] when it lost, invented or changed rows.
     pub(crate) fn finish(&mut self, group: Replacement) -> Result<usize, EngineError> {
-        group.check_rows(&self.committer.table.to_string())?;
+        group.check(self.rewrite.verify, &self.committer.table.to_string())?;
         self.finished.push(group);
         Ok(self.finished.len())
     }

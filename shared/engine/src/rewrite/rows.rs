@@ -7,7 +7,8 @@ use snowpack_service::ports::Supervisor;
 use crate::arrange::{SortKeys, SortedRows, Sorter};
 use crate::error::EngineError;
 use crate::points;
-use crate::read::{Chunk, Chunks, Content};
+use crate::read::{Chunk, Chunks, Payload};
+use crate::verify::Checksum;
 use crate::watch::watched;
 
 /// Rows on their way to the output.
@@ -23,7 +24,7 @@ pub(super) struct Rows<'a, S> {
 /// Rows that follow each other.
 pub(super) struct Stretch {
     /// The rows; may be none.
-    pub(super) content: Content,
+    pub(super) payload: Payload,
     /// Their share of the group's [`Rows::total_weight`], with deleted rows between them.
     pub(super) weight: f64,
     /// The file they are from, for errors; rows from many files after a sort.
@@ -35,6 +36,7 @@ pub(super) struct Stretch {
 struct RowTally {
     scanned: u64,
     deleted: u64,
+    checksum: Checksum,
 }
 
 enum Source {
@@ -73,7 +75,7 @@ impl<'a, S: Supervisor> Rows<'a, S> {
             // Moved in, so that the sort learns when the last row was given.
             let sorter = sorter;
             while let Some(stretch) = self.next().await? {
-                watched(self.supervisor, sorter.push(&stretch.content.into_rows())).await??;
+                watched(self.supervisor, sorter.push(&stretch.payload.into_rows())).await??;
             }
             Ok::<_, EngineError>(())
         };
@@ -99,7 +101,7 @@ impl<'a, S: Supervisor> Rows<'a, S> {
                 let row_bytes = file.file_size_in_bytes() as f64 / file.record_count().max(1) as f64;
                 Ok(Some(Stretch {
                     weight: row_bytes * chunk.rows_scanned as f64,
-                    content: chunk.content,
+                    payload: chunk.payload,
                     origin: file.file_path().to_owned(),
                 }))
             }
@@ -110,7 +112,7 @@ impl<'a, S: Supervisor> Rows<'a, S> {
                 };
                 Ok(batch.map(|batch| Stretch {
                     weight: batch.num_rows() as f64,
-                    content: Content::Rows(batch),
+                    payload: Payload::Rows(batch),
                     origin: "a sorted row".to_owned(),
                 }))
             }
@@ -122,12 +124,19 @@ impl<'a, S: Supervisor> Rows<'a, S> {
         self.tally.deleted
     }
 
+    /// The sum over the rows read, as [`ScanContext::hasher`](crate::read::ScanContext::hasher) has it; of all
+    /// rows once [`Rows::next`] has answered `None`.
+    pub(super) fn checksum(&self) -> Checksum {
+        self.tally.checksum
+    }
+
     /// Counts a chunk. From the second on, the group is in the middle of its work.
     fn count(&mut self, chunk: &Chunk) {
         if self.tally.scanned > 0 {
             self.supervisor.reached(points::MID_READ);
         }
         self.tally.scanned += chunk.rows_scanned;
-        self.tally.deleted += chunk.rows_scanned - chunk.content.rows();
+        self.tally.checksum.add(chunk.checksum);
+        self.tally.deleted += chunk.rows_scanned - chunk.payload.rows();
     }
 }

@@ -204,9 +204,26 @@ fn everything_is_rewritten_when_asked_and_groups_come_in_order() {
 }
 
 #[test]
-fn filters_are_refused_by_name() {
+fn filters_look_at_partitions_only() {
+    let select = |filter: &str| {
+        let mut wanted = settings("file");
+        wanted.rewrite_all = true;
+        wanted.filter = Some(filter.to_owned());
+        let data = vec![FileOf::data("a", 10), FileOf::data("b", 10).partition(2)];
+        let delete = |partition| FileOf::deletes("d", DataContentType::PositionDeletes).partition(partition);
+        let plan = plan(&state(data, vec![delete(1), delete(2)]), &metadata(), &wanted);
+        let skipped = plan.skipped.get(&SkipReason::FilteredOut).copied();
+        (plan.groups.len(), skipped.unwrap_or_default())
+    };
+    assert_eq!(select("part = 2 AND id = -1"), (1, 1));
+    assert_eq!(select("part > 2"), (0, 2));
+    assert_eq!(select("name = 'x'"), (2, 0));
+}
+
+#[test]
+fn filters_that_cannot_be_used_are_refused_by_name() {
     let mut options = JobOptions::default();
-    let filter = OptionValue::Text("id > 1".to_owned());
+    let filter = OptionValue::Text("id > part".to_owned());
     options
         .set(Action::RewritePositionDeleteFiles, "where", filter)
         .unwrap();

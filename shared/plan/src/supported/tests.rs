@@ -76,7 +76,7 @@ fn options_that_are_not_built_are_refused_by_name() {
         ),
         (
             Compaction {
-                filter: Some("id > 1".to_owned()),
+                filter: Some("id > part".to_owned()),
                 ..settings(1_000)
             },
             "option where",

@@ -63,10 +63,12 @@ async fn run(
         table: Arc::clone(&table.metadata),
         write: WriteProperties::of_position_deletes(&table.metadata).unwrap(),
         granularity,
+        verify: Verification::Content,
         sort_budget_bytes,
     };
     let (written, supervisor) = (WrittenFiles::default(), FakeSupervisor::default());
     let done = rewrite_group(&context, group, &written, &supervisor).await;
+    let done = done.and_then(|done| done.check(Verification::Content, "db.t").map(|()| done));
     done.map_err(|error| error.to_string())
 }
 
