@@ -21,8 +21,8 @@ def filled(catalog: Catalog, name: str, partitioned: str = "", **properties: str
     table = catalog.create(name, COLUMNS, partitioned, **properties)
     for start in range(0, 240, 24):
         table.insert(f"{ROWS} from range({start}, {start} + 24)")
-    table.sql("insert into {t} (id, d) values (1000, double('NaN'))")
-    table.sql("insert into {t} (st) values (null)")
+    table.insert("select 1000L, null, null, double('NaN'), null, null, null, null, null, null")
+    table.insert("select null, null, null, null, null, null, null, null, null, null")
     return table
 
 

@@ -86,7 +86,8 @@ impl<'a> Assembly<'a> {
         let counts = self.count(&all);
         let list = self.workshop.list(all, self.head).await?;
         let delete_files_removed = self.summary.removed_delete_files();
-        let summary = self.summary.replace(self.head.summary(), counts, &self.stated());
+        let stated = self.stated();
+        let summary = self.summary.replace(self.head.summary(), counts, &stated);
         let snapshot = snapshot(self.base, self.workshop.snapshot_id, list, summary, now);
         Ok(Assembled {
             mark: Mark::SnapshotAdded(self.workshop.snapshot_id),

@@ -333,3 +333,18 @@ proptest! {
         prop_assert_eq!(seen, plan.files_considered);
     }
 }
+
+#[test]
+fn a_filter_leaves_files_out_before_anything_else_is_decided() {
+    let wanted = Compaction {
+        rewrite_all: true,
+        filter: Some("part = 2".to_owned()),
+        ..settings(TARGET)
+    };
+    let mut data = files(&[10, 10]);
+    data.push(FileOf::data("other", 10).partition(2));
+    let plan = plan(&state(data, vec![]), &metadata(), &wanted);
+    assert_eq!(inputs_and_outputs(&plan), [(1, 1)]);
+    assert_eq!(skipped(&plan), BTreeMap::from([("filtered_out", 2)]));
+    assert_eq!(plan.files_considered, 3);
+}
