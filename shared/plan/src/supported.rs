@@ -1,6 +1,6 @@
 //! Refuses, before anything is written, tables and options this engine would get wrong.
 
-use iceberg::spec::{DataContentType, DataFileFormat, FormatVersion, Transform};
+use iceberg::spec::{DataContentType, DataFileFormat, Transform};
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{Compaction, PositionDeleteCompaction};
 
@@ -94,16 +94,11 @@ fn check_file(table: &LoadedTable, live: &LiveFile) -> Result<(), PlanError> {
 /// Checks options of rewrite_position_delete_files.
 ///
 /// # Errors
-/// [`PlanError::Option`] for filters, and [`PlanError::Unsupported`] for format version 3: neither is built.
+/// [`PlanError::Option`] for filters: they are not built.
 pub fn check_position_delete_settings(
     table: &LoadedTable,
     settings: &PositionDeleteCompaction,
 ) -> Result<(), PlanError> {
-    if table.metadata.format_version() == FormatVersion::V3 {
-        let reason = "it has format version 3, whose position deletes cannot be rewritten yet: \
-                      rewrite_data_files applies them";
-        return Err(unsupported(table, reason.to_owned()));
-    }
     match settings.filter {
         Some(_) => Err(filter_refused(table)),
         None => Ok(()),
@@ -145,7 +140,7 @@ pub fn check_settings(table: &LoadedTable, settings: &Compaction) -> Result<(), 
     }
 }
 
-fn unsupported(table: &LoadedTable, reason: String) -> PlanError {
+pub(crate) fn unsupported(table: &LoadedTable, reason: String) -> PlanError {
     PlanError::Unsupported {
         table: table.id.to_string(),
         reason,

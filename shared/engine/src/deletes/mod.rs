@@ -6,7 +6,7 @@
 mod equality;
 mod filter;
 mod position;
-mod vector;
+pub(crate) mod vector;
 
 use std::sync::Arc;
 

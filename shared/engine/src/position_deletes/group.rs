@@ -128,6 +128,7 @@ pub(super) async fn rewrite_group<S: Supervisor>(
         replaced: group.files,
         added,
         rows_deleted: counts.read - rows_out,
+        placed: Vec::new(),
         dangling: counts.dangling_files,
     })
 }

@@ -18,6 +18,7 @@ mod split;
 mod written;
 
 pub(crate) use file_writer::{DataFileWriter, FileWriterFactory};
+pub(crate) use location::{FileNames, LocationProvider};
 pub(crate) use partition::{PartitionRouter, Routed};
 pub(crate) use properties::WriteProperties;
 pub(crate) use split::Splitter;
