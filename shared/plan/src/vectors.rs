@@ -7,7 +7,7 @@
 //!   apply it alone: data files that have one are no targets of a conversion.
 //! - A Puffin file is *small* below `min-file-size-bytes`, *wasteful* when less than half of it is of live
 //!   vectors. Wasteful ones are rewritten; small ones once there are `min-input-files` of them, counting what
-//!   this run writes, if that leaves fewer files than there would be without.
+//!   this run writes, and, if it writes nothing else, only for fewer files.
 //! - Small files that are all of earlier runs of this action with the same target stay: what is left over when
 //!   files are filled in order would not get fewer. So a second run does nothing.
 
@@ -191,19 +191,23 @@ impl Planner<'_> {
         file.bytes >= self.settings.sizes.min_bytes && live < file.bytes / MIN_LIVE_DIVISOR
     }
 
+    /// Why small files stay, if they do. Beside other files of this run they are merged whatever comes of it:
+    /// how large those get is only known once they are written, and a second run must not find more to do.
     fn reason_to_leave(&self, small: &[PuffinFile]) -> Option<SkipReason> {
         let written = self.pack(self.units.clone()).len();
-        let without = written + small.len();
+        if written + small.len() < self.settings.min_input_files {
+            return Some(SkipReason::TooFewFiles);
+        }
+        if written > 0 {
+            return None;
+        }
         let is_own = |file: &PuffinFile| {
             let mut snapshots = file.live.iter().map(|vector| vector.snapshot_id);
             snapshots.all(|snapshot| self.own_rewrites.contains(&snapshot))
         };
-        if without < self.settings.min_input_files || (written == 0 && small.iter().all(is_own)) {
-            return Some(SkipReason::TooFewFiles);
-        }
-        let copies = small.iter().flat_map(|file| &file.live).cloned().map(Unit::Copy);
-        let with = self.pack(self.units.iter().cloned().chain(copies).collect());
-        (with.len() >= without).then_some(SkipReason::NoGain)
+        let copies = small.iter().flat_map(|file| &file.live).cloned();
+        let gains = self.pack(copies.map(Unit::Copy).collect()).len() < small.len();
+        (!gains || small.iter().all(is_own)).then_some(SkipReason::NoGain)
     }
 
     /// Fills groups in order, each with about one file of the target size.

@@ -17,10 +17,11 @@ use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{DataFile, DataFileFormat};
 use snowpack_catalog::normalize_location;
+use snowpack_plan::LiveFile;
 
 use super::conflicts::{Conflict, NewDeletes};
 use super::replace::{DeleteKey, LiveDelete, Replacement, delete_key};
-use super::scope::{Reach, ScopeKey};
+use super::scope::{Reach, ScopeKey, referenced_file};
 
 /// Where a new vector belongs: that of the data file it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,73 +80,59 @@ impl VectorFacts {
         if !self.history_intact {
             return Err(Conflict::HistoryChanged);
         }
-        let replaced: HashSet<_> = group.replaced.iter().map(|file| delete_key(&file.file)).collect();
-        let mut kept = HashSet::new();
+        let copied = group.replaced.iter().filter(|file| is_vector(&file.file));
+        let copied = copied
+            .map(|file| (named(&file.file), delete_key(&file.file)))
+            .collect();
+        let mut kept = Kept::default();
         for (file, placed) in group.added.iter().zip(&group.placed) {
-            if self.is_wanted(file, *placed, &replaced)? {
-                kept.insert(named(file));
+            if self.is_wanted(file, *placed, &copied)? {
+                kept.files.insert(named(file));
+                kept.scopes
+                    .insert(ScopeKey::new(placed.spec_id, file.partition()));
             }
         }
-        for file in group.replaced.iter().filter(|file| !self.is_live(&file.file)) {
-            self.check_gone(&file.file, &kept)?;
-        }
-        if kept.len() == group.added.len() && group.replaced.iter().all(|file| self.is_live(&file.file)) {
+        let gone = || group.replaced.iter().filter(|file| !self.is_live(&file.file));
+        gone().try_for_each(|file| kept.can_do_without(file))?;
+        if kept.files.len() == group.added.len() && gone().next().is_none() {
             return Ok(Cow::Borrowed(group));
         }
-        self.without_others(group, &kept).map(Cow::Owned)
+        self.without_others(group, &kept.files).map(Cow::Owned)
     }
 
     fn is_live(&self, file: &DataFile) -> bool {
         self.live.contains(&delete_key(file))
     }
 
-    /// Whether a data file still wants the vector made for it.
+    /// Whether a data file still wants the vector made for it, or copied from one of `copied`.
     fn is_wanted(
         &self,
         vector: &DataFile,
         placed: Placed,
-        replaced: &HashSet<DeleteKey>,
+        copied: &HashMap<String, DeleteKey>,
     ) -> Result<bool, Conflict> {
         let path = named(vector);
         let target = self.targets.get(&path);
         if target.is_none_or(|sequence_number| *sequence_number > placed.sequence_number) {
             return Ok(false);
         }
-        if let Some(now) = self.vectors.get(&path) {
-            return Ok(replaced.contains(now));
-        }
-        let scope = ScopeKey::new(placed.spec_id, vector.partition());
-        match self.new_deletes.name_positions_of(&path, &scope) {
-            true => Err(Conflict::NewDeletes(path)),
-            false => Ok(true),
-        }
-    }
-
-    /// A source that is gone must not have been needed.
-    fn check_gone(&self, source: &DataFile, kept: &HashSet<String>) -> Result<(), Conflict> {
-        let is_vector = source.file_format() == DataFileFormat::Puffin;
-        let is_needed = match super::scope::referenced_file(source) {
-            // The vector of a data file that now has none: it is left out below.
-            Some(_) if is_vector => false,
-            Some(path) => kept.contains(normalize_location(&path).as_ref()),
-            None => !kept.is_empty(),
-        };
-        match is_needed {
-            true => Err(Conflict::FileGone(source.file_path().to_owned())),
-            false => Ok(()),
+        match (self.vectors.get(&path), copied.get(&path)) {
+            (Some(now), Some(copied)) => Ok(now == copied),
+            (Some(_), None) | (None, Some(_)) => Ok(false),
+            (None, None) => {
+                let scope = ScopeKey::new(placed.spec_id, vector.partition());
+                match self.new_deletes.name_positions_of(&path, &scope) {
+                    true => Err(Conflict::NewDeletes(path)),
+                    false => Ok(true),
+                }
+            }
         }
     }
 
     fn without_others(&self, group: &Replacement, kept: &HashSet<String>) -> Result<Replacement, Conflict> {
-        let lost: HashSet<String> = group
-            .replaced
-            .iter()
-            .filter(|file| file.file.file_format() == DataFileFormat::Puffin && !self.is_live(&file.file))
-            .map(|file| named(&file.file))
-            .collect();
         let added = group.added.iter().zip(&group.placed);
         let (added, placed) = added
-            .filter(|(file, _)| kept.contains(&named(file)) && !lost.contains(&named(file)))
+            .filter(|(file, _)| kept.contains(&named(file)))
             .map(|(file, placed)| (file.clone(), *placed))
             .unzip();
         let replaced = group.replaced.iter().filter(|file| self.is_live(&file.file));
@@ -164,6 +151,35 @@ impl VectorFacts {
         narrowed.rows_deleted = narrowed.rows_in().saturating_sub(narrowed.rows_out());
         Ok(narrowed)
     }
+}
+
+/// The vectors that are committed: what they are about, and where that is.
+#[derive(Debug, Default)]
+struct Kept {
+    files: HashSet<String>,
+    scopes: HashSet<ScopeKey>,
+}
+
+impl Kept {
+    /// Checks that none of the vectors was made from a delete file that is gone.
+    fn can_do_without(&self, source: &LiveFile) -> Result<(), Conflict> {
+        let was_needed = match referenced_file(&source.file) {
+            // A vector has no other use than its copy, which is left out with it.
+            _ if is_vector(&source.file) => false,
+            Some(path) => self.files.contains(normalize_location(&path).as_ref()),
+            None => self
+                .scopes
+                .contains(&ScopeKey::new(source.spec_id, source.file.partition())),
+        };
+        match was_needed {
+            true => Err(Conflict::FileGone(source.file.file_path().to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+fn is_vector(file: &DataFile) -> bool {
+    file.file_format() == DataFileFormat::Puffin
 }
 
 /// The data file that a vector is about, normalised.

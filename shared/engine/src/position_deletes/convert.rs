@@ -14,7 +14,7 @@ use roaring::RoaringTreemap;
 use snowpack_catalog::normalize_location;
 use snowpack_plan::{Conversion, LiveFile};
 
-use super::input::{Batch, DeleteReader};
+use super::input::{Batch, DeleteReader, DeletedRows};
 use crate::file_error::FileError;
 
 /// Memory for the bitmaps of one pass, in bytes: those of two thousand million rows.
@@ -107,7 +107,7 @@ impl<'a> Pass<'a> {
     }
 
     async fn read(&self, io: &FileIO, delete: Arc<LiveFile>) -> Result<Share, FileError> {
-        let mut reader = DeleteReader::open(io, &delete.file, BATCH_ROWS).await?;
+        let mut reader = DeleteReader::open(io, &delete.file, BATCH_ROWS, DeletedRows::Left).await?;
         let mut share = Share::default();
         while let Some(batch) = reader.next().await? {
             share.read += batch.0.len() as u64;

@@ -20,26 +20,44 @@ const ROW: (i32, &str) = (2_147_483_544, "row");
 /// A stretch of a file's deletes: paths, and as many positions.
 pub(super) type Batch = (StringArray, Int64Array);
 
+/// What is done about a file that also holds the deleted rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeletedRows {
+    /// It is refused: a position-delete file made of it without them would be less than it was.
+    Refused,
+    /// They are not read: a vector has no place for them (Java's `DVWriter` leaves them out too).
+    Left,
+}
+
 /// An open position-delete file.
 pub(super) struct DeleteReader {
     path: String,
     stream: ParquetRecordBatchStream<ParquetFile>,
     path_first: bool,
-    has_rows: bool,
 }
 
 impl DeleteReader {
     /// Opens a file, to be read `batch_rows` at a time.
     ///
     /// # Errors
-    /// The file cannot be read, or has not the columns of a position-delete file.
-    pub(super) async fn open(io: &FileIO, file: &DataFile, batch_rows: usize) -> Result<Self, FileError> {
+    /// The file cannot be read, or has not the columns of a position-delete file, or the deleted rows where that
+    /// is refused.
+    pub(super) async fn open(
+        io: &FileIO,
+        file: &DataFile,
+        batch_rows: usize,
+        deleted_rows: DeletedRows,
+    ) -> Result<Self, FileError> {
         let path = file.file_path();
         let parquet = ParquetFile::open(io, file).await?;
         let schema =
             FileSchema::resolve(parquet.metadata(), None).map_err(|e| FileError::corrupt(path, e))?;
         let arrow = schema.reader.schema();
-        let has_rows = has_rows(arrow.fields());
+        if deleted_rows == DeletedRows::Refused && has_rows(arrow.fields()) {
+            let reason = "it holds the deleted rows too (column row), which would be lost; use Spark's \
+                          rewrite_position_delete_files for this table";
+            return Err(FileError::unsupported(path, reason));
+        }
         let path_column = column(arrow, FILE_PATH, &DataType::Utf8, path)?;
         let pos_column = column(arrow, POS, &DataType::Int64, path)?;
         let mask = ProjectionMask::roots(schema.reader.parquet_schema(), [path_column, pos_column]);
@@ -52,26 +70,7 @@ impl DeleteReader {
             path: path.to_owned(),
             stream,
             path_first: path_column < pos_column,
-            has_rows,
         })
-    }
-
-    /// The same, to write another position-delete file from it.
-    ///
-    /// # Errors
-    /// It also holds the deleted rows: written anew without them it would be less than it was.
-    pub(super) async fn open_without_rows(
-        io: &FileIO,
-        file: &DataFile,
-        batch_rows: usize,
-    ) -> Result<Self, FileError> {
-        let reader = Self::open(io, file, batch_rows).await?;
-        if reader.has_rows {
-            let reason = "it holds the deleted rows too (column row), which would be lost; use Spark's \
-                          rewrite_position_delete_files for this table";
-            return Err(FileError::unsupported(file.file_path(), reason));
-        }
-        Ok(reader)
     }
 
     /// The next deletes; `None` after the last.

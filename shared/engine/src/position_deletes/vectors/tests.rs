@@ -223,12 +223,7 @@ async fn a_roll_back_meanwhile_drops_everything() {
 
 #[tokio::test]
 async fn death_leaves_the_table_readable() {
-    for point in [
-        points::MID_READ,
-        points::FILES_WRITTEN,
-        points::BEFORE_COMMIT,
-        points::AFTER_COMMIT,
-    ] {
+    for point in [points::FILES_WRITTEN, points::BEFORE_COMMIT, points::AFTER_COMMIT] {
         let table = upgraded().await;
         let before = table.read_now().await;
         let dying = table.clone();
