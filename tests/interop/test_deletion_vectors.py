@@ -122,7 +122,12 @@ def convert_like_spark(table: Table, **options: object) -> snowpack.Outcome:
     assert len(puffin_files(table)) <= len({row.file_path for row in spark_files})
     check.same_rows(table, before)
     check.same_refs(table, before)
-    assert lineage(table) == ids
+    found_ids = lineage(table)
+    if any(row_id is None for _, row_id, _ in ids):
+        # No snapshot had assigned row ids yet: this commit does.
+        assert len({row_id for _, row_id, _ in found_ids} - {None}) == len(ids)
+    else:
+        assert found_ids == ids
     check.sound(table)
     check_vectors(table)
     if outcome.message.startswith("Rewrote"):
@@ -162,7 +167,6 @@ def settled(table: Table, **options: object) -> None:
 @pytest.mark.parametrize("partitioned", ["", "category", "bucket(3, id)"], ids=["flat", "identity", "bucket"])
 def test_position_delete_files_become_vectors(lake: Catalog, granularity: str, partitioned: str):
     table = upgraded(lake, granularity, partitioned)
-    # Of the vectors there are, those in the only Puffin file stay beside the new one: Spark rewrites them too.
     convert_like_spark(table)
     settled(table)
     before = check.take(table)

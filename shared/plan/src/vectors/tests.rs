@@ -278,8 +278,8 @@ proptest! {
         let metadata = metadata_from(&json);
         let first = plan(&state(data.clone(), deletes.clone()), &metadata, &settings()).unwrap();
         let mut written = HashSet::new();
-        let targets = first.groups.iter().flat_map(|group| &group.conversions).flat_map(|conversion| &conversion.targets);
-        prop_assert!(targets.cloned().all(|target| written.insert(target.file.file_path().to_owned())));
+        let mut targets = first.groups.iter().flat_map(|group| &group.conversions).flat_map(|conversion| &conversion.targets);
+        prop_assert!(targets.all(|target| written.insert(target.file.file_path().to_owned())));
         let after = carry_out(&first, &deletes, vector_size);
         prop_assert!(after.iter().all(|file| file.builder.build().unwrap().file_format() == DataFileFormat::Puffin));
         let second = plan(&state(data, after), &metadata, &settings()).unwrap();

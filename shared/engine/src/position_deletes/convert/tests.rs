@@ -6,7 +6,7 @@ use iceberg::spec::{NestedField, PrimitiveType, StructType, Type};
 use proptest::prelude::*;
 
 use super::*;
-use crate::sample::{SampleTable, live};
+use crate::sample::{SampleTable, Value, live};
 
 /// Rows of every data file.
 const ROWS: i64 = 7;
@@ -103,4 +103,28 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(check(files, sequences, limit));
     }
+}
+
+/// The optional column `row` has no place in a vector.
+#[tokio::test]
+async fn deleted_rows_are_left_out() {
+    let column = |id, name, kind| NestedField::required(id, name, Type::Primitive(kind)).into();
+    let id: iceberg::spec::NestedFieldRef = column(1, "id", PrimitiveType::Long);
+    let table = SampleTable::new(&[StructType::new(vec![Arc::clone(&id)])], Vec::new(), &[]);
+    let row = Type::Struct(StructType::new(vec![id]));
+    let fields = StructType::new(vec![
+        column(i32::MAX - 101, "file_path", PrimitiveType::String),
+        column(i32::MAX - 102, "pos", PrimitiveType::Long),
+        NestedField::required(i32::MAX - 103, "row", row).into(),
+    ]);
+    let deleted = Value::Struct(vec![Value::Int(99)]);
+    let rows = [Value::Struct(vec![Value::Text(path(0)), Value::Int(4), deleted])];
+    let deletes = table.data_file("rows.parquet", &fields, &rows).await;
+    let conversion = Conversion {
+        targets: targets(&table, &[1]).await,
+        deletes: vec![live(deletes.build().unwrap(), 0, 2)],
+    };
+    let (found, shares) = collect(&table.io, &conversion, 0..1).await.unwrap();
+    assert_eq!(found[0].positions.iter().collect::<Vec<_>>(), [4]);
+    assert_eq!(shares, [Share { read: 1, applied: 1 }]);
 }
