@@ -14,6 +14,7 @@ use snowpack_service::ports::{ActionStop, Supervisor};
 
 pub(crate) mod parquet;
 mod table;
+mod vectors;
 
 pub(crate) use table::{BY_PART, FLAT, FakeTable, Row};
 

@@ -21,13 +21,14 @@ mod state;
 mod supported;
 mod tables;
 mod types;
+mod vectors;
 
 pub use applying::{DeleteList, DeleteReach, Deletes, SharedDeletes};
 pub use arrangement::{Arrangement, SortTerm};
 pub use deletes::DeleteIndex;
 pub use error::PlanError;
 pub use expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
-pub use live::{plan_position_deletes, plan_rewrite};
+pub use live::{plan_position_deletes, plan_rewrite, plan_vectors};
 pub use manifests::{
     ManifestRun, ManifestShelf, PartitionKey, check_manifest_settings, partition_schema, plan_manifests,
     small_bytes,
@@ -39,3 +40,4 @@ pub use state::{NO_SNAPSHOT, TableState, read_manifest_list};
 pub use supported::{check_files, check_metadata, check_position_delete_settings, check_settings};
 pub use tables::CatalogTables;
 pub use types::{FileGroup, LiveFile, RewritePlan, ScanFile, SkipReason};
+pub use vectors::{Conversion, VectorGroup, VectorPlan};

@@ -10,8 +10,10 @@ use crate::rewrite::plan;
 use crate::state::TableState;
 use crate::supported::{
     check_files, check_metadata, check_position_delete_files, check_position_delete_settings, check_settings,
+    unsupported,
 };
 use crate::types::RewritePlan;
+use crate::vectors::{self, VectorPlan};
 
 /// Reads the current snapshot and plans its rewrite. A table without a snapshot has an empty plan.
 ///
@@ -45,4 +47,19 @@ pub async fn plan_position_deletes(
     let state = TableState::read(table).await?;
     check_position_delete_files(table, &state)?;
     Ok(position_deletes::plan(&state, &table.metadata, settings))
+}
+
+/// The same for a table of format version 3, whose position deletes become deletion vectors.
+///
+/// # Errors
+/// As [`plan_position_deletes`], and when two vectors are about one data file.
+pub async fn plan_vectors(
+    table: &LoadedTable,
+    settings: &PositionDeleteCompaction,
+) -> Result<VectorPlan, PlanError> {
+    check_metadata(table)?;
+    check_position_delete_settings(table, settings)?;
+    let state = TableState::read(table).await?;
+    check_position_delete_files(table, &state)?;
+    vectors::plan(&state, &table.metadata, settings).map_err(|reason| unsupported(table, reason))
 }

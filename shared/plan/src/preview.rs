@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use iceberg::spec::FormatVersion;
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
     Action, Compaction, Expiry, JobOptions, ManifestRewrite, OptionValue, OrphanRemoval,
@@ -21,6 +22,7 @@ use crate::supported::{
     check_files, check_metadata, check_position_delete_files, check_position_delete_settings, check_settings,
 };
 use crate::types::{RewritePlan, SkipReason};
+use crate::vectors::{self, VectorGroup, VectorPlan};
 
 type Numbers = BTreeMap<String, Option<u64>>;
 
@@ -109,8 +111,12 @@ impl PreviewRequest<'_> {
         check_position_delete_settings(self.table, &settings).map_err(refused)?;
         let state = self.state.clone()?;
         check_position_delete_files(self.table, state).map_err(refused)?;
-        let plan = position_deletes::plan(state, &self.table.metadata, &settings);
-        Ok(position_delete_numbers(&plan))
+        if self.table.metadata.format_version() < FormatVersion::V3 {
+            let plan = position_deletes::plan(state, &self.table.metadata, &settings);
+            return Ok(position_delete_numbers(&plan));
+        }
+        let plan = vectors::plan(state, &self.table.metadata, &settings)?;
+        Ok(vector_numbers(&plan))
     }
 
     fn expiry(&self) -> Result<Numbers, String> {
@@ -212,6 +218,24 @@ fn position_delete_numbers(plan: &DeletePlan) -> Numbers {
             Some(files().map(|file| file.file.record_count()).sum()),
         ),
         // Which positions still apply is known only once the files were read.
+        ("files_out", None),
+        ("file_groups", Some(plan.groups.len() as u64)),
+    ]);
+    numbers.extend(skipped_numbers(&plan.skipped));
+    numbers
+}
+
+fn vector_numbers(plan: &VectorPlan) -> Numbers {
+    let files = || plan.groups.iter().flat_map(VectorGroup::files);
+    // Vectors share Puffin files.
+    let paths: HashSet<_> = files().map(|file| file.file.file_path()).collect();
+    let mut numbers = numbers([
+        ("files_considered", Some(plan.files_considered)),
+        ("files_in", Some(paths.len() as u64)),
+        (
+            "rows_in",
+            Some(files().map(|file| file.file.record_count()).sum()),
+        ),
         ("files_out", None),
         ("file_groups", Some(plan.groups.len() as u64)),
     ]);

@@ -1,6 +1,6 @@
 //! Refuses, before anything is written, tables and options this engine would get wrong.
 
-use iceberg::spec::{DataContentType, DataFileFormat, FormatVersion, Transform};
+use iceberg::spec::{DataContentType, DataFileFormat, Transform};
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{Compaction, PositionDeleteCompaction};
 
@@ -95,16 +95,11 @@ fn check_file(table: &LoadedTable, live: &LiveFile) -> Result<(), PlanError> {
 /// Checks options of rewrite_position_delete_files.
 ///
 /// # Errors
-/// [`PlanError::Option`] for filters that cannot be used, and [`PlanError::Unsupported`] for format version 3.
+/// [`PlanError::Option`] for filters that cannot be used.
 pub fn check_position_delete_settings(
     table: &LoadedTable,
     settings: &PositionDeleteCompaction,
 ) -> Result<(), PlanError> {
-    if table.metadata.format_version() == FormatVersion::V3 {
-        let reason = "it has format version 3, whose position deletes cannot be rewritten yet: \
-                      rewrite_data_files applies them";
-        return Err(unsupported(table, reason.to_owned()));
-    }
     check_filter(table, settings.filter.as_deref())
 }
 
@@ -146,7 +141,7 @@ pub fn check_settings(table: &LoadedTable, settings: &Compaction) -> Result<(), 
     }
 }
 
-fn unsupported(table: &LoadedTable, reason: String) -> PlanError {
+pub(crate) fn unsupported(table: &LoadedTable, reason: String) -> PlanError {
     PlanError::Unsupported {
         table: table.id.to_string(),
         reason,

@@ -55,11 +55,9 @@ impl NewDeletes {
         }
     }
 
-    fn name_positions_of(&self, file: &LiveFile, scope: &ScopeKey) -> bool {
-        self.positions.contains(scope)
-            || self
-                .files
-                .contains(normalize_location(file.file.file_path()).as_ref())
+    /// Whether one of them may delete positions of a data file, given by normalised path and scope.
+    pub(super) fn name_positions_of(&self, path: &str, scope: &ScopeKey) -> bool {
+        self.positions.contains(scope) || self.files.contains(path)
     }
 }
 
@@ -95,7 +93,8 @@ impl Facts {
                 return Err(Conflict::FileGone(path.to_owned()));
             }
             let scope = ScopeKey::new(file.spec_id, file.file.partition());
-            if self.new_deletes.name_positions_of(file, &scope) || self.rows_lost(file, &scope, added) {
+            let normal = normalize_location(path);
+            if self.new_deletes.name_positions_of(&normal, &scope) || self.rows_lost(file, &scope, added) {
                 return Err(Conflict::NewDeletes(path.to_owned()));
             }
         }

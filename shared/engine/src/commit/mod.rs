@@ -15,6 +15,7 @@ mod scope;
 mod snapshot;
 mod summary;
 mod survey;
+mod vectors;
 mod workshop;
 
 use std::future::Future;
@@ -30,6 +31,7 @@ pub(crate) use manifests::ManifestCache;
 pub(crate) use replace::{Replace, Replacement, RewriteBase, Rewritten};
 use retry::{Retries, RetryPolicy};
 pub(crate) use summary::{ManifestCounts, SummaryBuilder};
+pub(crate) use vectors::Placed;
 pub(crate) use workshop::{Workshop, WrittenList, binding_schema};
 
 use crate::delete::discard_uncommitted;

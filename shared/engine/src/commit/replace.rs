@@ -6,12 +6,13 @@
 //! counts the new files too: they keep an old number, and an equality delete committed meanwhile still applies
 //! to them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 use iceberg::spec::{DataFile, FormatVersion, ManifestFile, PartitionSpecRef, Snapshot, TableMetadata};
-use snowpack_catalog::LoadedTable;
+use snowpack_catalog::{LoadedTable, normalize_location};
 use snowpack_domain::{Timestamp, Verification};
 use snowpack_manifest::read_manifest_list;
 use snowpack_plan::LiveFile;
@@ -22,6 +23,7 @@ use super::dangling::Sequence;
 use super::manifests::{ManifestCache, SnapshotManifests, has_live_files, with_live_files};
 use super::scope::Reach;
 use super::snapshot::Assembly;
+use super::vectors::{Placed, VectorFacts, named};
 use super::{Proposal, Proposed};
 use crate::error::EngineError;
 use crate::file_error::FileError;
@@ -36,6 +38,8 @@ pub(crate) struct Replacement {
     pub(crate) replaced: Vec<Arc<LiveFile>>,
     /// The files written instead.
     pub(crate) added: Vec<DataFile>,
+    /// Of deletion vectors: where each of `added` belongs, in the same order.
+    pub(crate) placed: Vec<Placed>,
     /// Rows that deletes removed on the way; of delete files, positions that apply to nothing or are repeated.
     pub(crate) rows_deleted: u64,
     /// Delete files among those read that apply to no live data file.
@@ -53,6 +57,22 @@ impl Replacement {
     /// Rows of the files written.
     pub(crate) fn rows_out(&self) -> u64 {
         self.added.iter().map(DataFile::record_count).sum()
+    }
+
+    /// New delete files, each with its partition spec and data sequence number.
+    pub(super) fn placed_deletes(&self) -> Vec<(Placed, &DataFile)> {
+        if !self.placed.is_empty() {
+            return self.placed.iter().copied().zip(&self.added).collect();
+        }
+        let highest = self.replaced.iter().map(|file| file.sequence_number).max();
+        let place = self.replaced.first().zip(highest).map(|(first, highest)| Placed {
+            spec_id: first.spec_id,
+            sequence_number: highest,
+        });
+        let added = place
+            .into_iter()
+            .flat_map(|place| self.added.iter().map(move |file| (place, file)));
+        added.collect()
     }
 
     /// Checks that no row was lost, invented or changed, as far as that is wanted.
@@ -110,6 +130,9 @@ pub(crate) enum Rewritten {
     /// applies only to the file it names, and only those positions are kept whose file is live and was
     /// reached by the delete file they come from.
     PositionDeletes,
+    /// Position deletes of any kind, in format version 3: new ones are deletion vectors, each with the place of
+    /// its data file.
+    Vectors,
 }
 
 /// What all commits of one rewrite have in common.
@@ -144,12 +167,14 @@ pub(crate) struct Replace<'a, N> {
 }
 
 /// What a commit did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Replaced {
     /// Groups committed.
     pub(crate) committed: Vec<usize>,
     /// Groups that conflict with other writers' commits, and how. Their files are to be discarded.
     pub(crate) dropped: Vec<(usize, Conflict)>,
+    /// What was committed of groups of which other writers' commits left only a part.
+    pub(crate) narrowed: Vec<Replacement>,
     /// Delete files removed.
     pub(crate) delete_files_removed: u64,
 }
@@ -191,13 +216,18 @@ impl<N: Fn() -> Timestamp + Send + Sync> Proposal for Replace<'_, N> {
             .await?;
         let manifests = SnapshotManifests::split(manifests);
         let deletes = self.live_deletes(base, &manifests.deletes).await?;
-        let facts = self.facts(base, head, &manifests.data, &deletes).await?;
-        let (groups, dropped) = self.judge(&facts);
+        let (kept, dropped) = self.judge(base, head, &manifests.data, &deletes).await?;
+        let narrowed = kept.iter().filter_map(|group| match group {
+            Cow::Owned(part) => Some(part.clone()),
+            Cow::Borrowed(_) => None,
+        });
         let mut outcome = Replaced {
-            committed: groups.iter().map(|group| group.group).collect(),
+            committed: kept.iter().map(|group| group.group).collect(),
+            narrowed: narrowed.collect(),
             dropped,
             delete_files_removed: 0,
         };
+        let groups: Vec<&Replacement> = kept.iter().map(AsRef::as_ref).collect();
         if groups.is_empty() {
             return Ok(Proposed::Nothing(outcome));
         }
@@ -224,15 +254,68 @@ impl<N> Replace<'_, N> {
         }
     }
 
-    fn judge(&self, facts: &Facts) -> (Vec<&Replacement>, Vec<(usize, Conflict)>) {
+    /// The groups, or parts of them, that can be committed, and those that cannot.
+    async fn judge(
+        &self,
+        base: &LoadedTable,
+        head: &Snapshot,
+        data: &[ManifestFile],
+        deletes: &[LiveDelete],
+    ) -> Result<(Vec<Cow<'_, Replacement>>, Vec<(usize, Conflict)>), FileError> {
+        let judged: Vec<_> = if matches!(self.rewrite.files, Rewritten::Vectors) {
+            let facts = self.vector_facts(base, head, data, deletes).await?;
+            self.groups.iter().map(|group| facts.narrow(group)).collect()
+        } else {
+            let facts = self.facts(base, head, data, deletes).await?;
+            let judge =
+                |group: &Replacement| facts.judge(group.replaced.iter().map(AsRef::as_ref), &group.added);
+            self.groups
+                .iter()
+                .map(|group| judge(group).map(|()| Cow::Borrowed(group)))
+                .collect()
+        };
         let (mut kept, mut dropped) = (Vec::new(), Vec::new());
-        for group in self.groups {
-            match facts.judge(group.replaced.iter().map(AsRef::as_ref), &group.added) {
-                Ok(()) => kept.push(group),
+        for (group, judged) in self.groups.iter().zip(judged) {
+            match judged {
+                Ok(part) => kept.push(part),
                 Err(conflict) => dropped.push((group.group, conflict)),
             }
         }
-        (kept, dropped)
+        Ok((kept, dropped))
+    }
+
+    async fn vector_facts(
+        &self,
+        base: &LoadedTable,
+        head: &Snapshot,
+        data: &[ManifestFile],
+        deletes: &[LiveDelete],
+    ) -> Result<VectorFacts, FileError> {
+        let history_intact = descends(&base.metadata, head, self.rewrite.snapshot_id);
+        let mut facts = VectorFacts::of(history_intact, self.rewrite.sequence_number, deletes);
+        let wanted: HashSet<_> = self
+            .groups
+            .iter()
+            .flat_map(|group| &group.added)
+            .map(named)
+            .collect();
+        let places = || self.groups.iter().flat_map(|group| &group.placed);
+        let specs = places().map(|placed| placed.spec_id).collect();
+        let newest = places().map(|placed| placed.sequence_number).max().unwrap_or(0);
+        let candidates = data
+            .iter()
+            .filter(|manifest| may_hold(manifest, &specs, newest))
+            .cloned();
+        let mut stream = std::pin::pin!(self.rewrite.cache.stream(&base.io, candidates.collect()));
+        while let Some((_, manifest)) = stream.try_next().await? {
+            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+                let path = normalize_location(entry.file_path());
+                if wanted.contains(path.as_ref()) {
+                    facts.add_target(path.into_owned(), entry.sequence_number().unwrap_or(0));
+                }
+            }
+        }
+        Ok(facts)
     }
 
     async fn live_deletes(
@@ -277,7 +360,7 @@ impl<N> Replace<'_, N> {
                 output_spec_id: output_spec.spec_id(),
             }),
             // Nothing another writer adds changes what a live delete file says.
-            Rewritten::PositionDeletes => Ok(Facts {
+            Rewritten::PositionDeletes | Rewritten::Vectors => Ok(Facts {
                 history_intact,
                 live: deletes.iter().map(|delete| delete.key.0.clone()).collect(),
                 ..Facts::default()

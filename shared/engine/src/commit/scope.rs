@@ -66,7 +66,7 @@ impl Reach {
 
 /// The only data file a position-delete file names, if that is known: the entry says so, or the bounds of
 /// its path column are equal.
-fn referenced_file(delete: &DataFile) -> Option<String> {
+pub(super) fn referenced_file(delete: &DataFile) -> Option<String> {
     if let Some(path) = delete.referenced_data_file() {
         return Some(path);
     }

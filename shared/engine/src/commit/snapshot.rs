@@ -78,7 +78,9 @@ impl<'a> Assembly<'a> {
                 self.replace_data(manifests, deletes, (output_spec, keeps))
                     .await?
             }
-            Rewritten::PositionDeletes => self.replace_position_deletes(manifests).await?,
+            Rewritten::PositionDeletes | Rewritten::Vectors => {
+                self.replace_position_deletes(manifests).await?
+            }
         };
         self.check_rows()?;
         let mut all = self.merge(ManifestContentType::Data, data).await?;
@@ -124,12 +126,9 @@ impl<'a> Assembly<'a> {
         manifests: SnapshotManifests,
     ) -> Result<(Vec<ManifestFile>, Vec<ManifestFile>), FileError> {
         let mut added: BTreeMap<i32, Vec<(DataFile, Option<i64>)>> = BTreeMap::new();
-        for group in self.groups {
-            let sequence_number = group.replaced.iter().map(|file| file.sequence_number).max();
-            if let Some(first) = group.replaced.first() {
-                let files = group.added.iter().map(|file| (file.clone(), sequence_number));
-                added.entry(first.spec_id).or_default().extend(files);
-            }
+        for (placed, file) in self.groups.iter().flat_map(|group| group.placed_deletes()) {
+            let files = added.entry(placed.spec_id).or_default();
+            files.push((file.clone(), Some(placed.sequence_number)));
         }
         let mut deletes = Vec::new();
         for (spec_id, files) in added {
@@ -239,7 +238,7 @@ impl<'a> Assembly<'a> {
         let rows_out: u64 = self.groups.iter().map(|group| group.rows_out()).sum();
         let (added, removed) = match self.rewrite.files {
             Rewritten::Data { .. } => self.summary.records(),
-            Rewritten::PositionDeletes => self.summary.position_deletes(),
+            Rewritten::PositionDeletes | Rewritten::Vectors => self.summary.position_deletes(),
         };
         if (added, removed) == (rows_out, rows_in) {
             return Ok(());

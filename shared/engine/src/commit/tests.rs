@@ -58,6 +58,7 @@ pub(crate) async fn rewrite(table: &FakeTable, group: usize, spec: i32, part: i3
         replaced,
         added,
         rows_deleted,
+        placed: Vec::new(),
         dangling: 0,
         content: None,
     }

@@ -11,7 +11,7 @@ mod key_table;
 mod keys;
 mod position;
 mod spill;
-mod vector;
+pub(crate) mod vector;
 
 use std::sync::Arc;
 

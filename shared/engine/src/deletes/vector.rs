@@ -1,6 +1,7 @@
 //! Deletion vectors: the deleted positions of one data file, kept as a blob of a Puffin file (spec, Deletion
 //! Vectors; Puffin spec, `deletion-vector-v1`).
 
+use bytes::Bytes;
 use iceberg::io::FileIO;
 use iceberg::spec::DataFile;
 use roaring::RoaringTreemap;
@@ -16,7 +17,22 @@ const WORD: usize = 4;
 ///
 /// # Errors
 /// The Puffin file cannot be read, or the blob is not what the entry says; names the file.
-pub(super) async fn read(io: &FileIO, file: &DataFile) -> Result<RoaringTreemap, FileError> {
+pub(crate) async fn read(io: &FileIO, file: &DataFile) -> Result<RoaringTreemap, FileError> {
+    let blob = read_blob(io, file).await?;
+    checked(file, &blob)
+}
+
+/// Reads the blob a manifest entry describes as it is stored, to be copied, and checks it.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) async fn read_sound_blob(io: &FileIO, file: &DataFile) -> Result<Bytes, FileError> {
+    let blob = read_blob(io, file).await?;
+    checked(file, &blob)?;
+    Ok(blob)
+}
+
+async fn read_blob(io: &FileIO, file: &DataFile) -> Result<Bytes, FileError> {
     let path = file.file_path();
     let (Some(offset), Some(size)) = (file.content_offset(), file.content_size_in_bytes()) else {
         return Err(FileError::corrupt(
@@ -33,8 +49,12 @@ pub(super) async fn read(io: &FileIO, file: &DataFile) -> Result<RoaringTreemap,
     let unreadable = |error| FileError::read(path, error);
     let input = io.new_input(path).map_err(unreadable)?;
     let reader = input.reader().await.map_err(unreadable)?;
-    let blob = reader.read(range).await.map_err(unreadable)?;
-    let positions = decode(&blob).map_err(|reason| FileError::corrupt(path, reason))?;
+    reader.read(range).await.map_err(unreadable)
+}
+
+fn checked(file: &DataFile, blob: &[u8]) -> Result<RoaringTreemap, FileError> {
+    let path = file.file_path();
+    let positions = decode(blob).map_err(|reason| FileError::corrupt(path, reason))?;
     if positions.len() != file.record_count() {
         let reason = format!(
             "its vector deletes {} rows, and its manifest entry says {}",
@@ -78,6 +98,32 @@ fn decode(blob: &[u8]) -> Result<RoaringTreemap, String> {
     Ok(positions)
 }
 
+/// The blob of a vector: what [`read`] takes apart. Runs of positions are kept as such, as Java does
+/// (`BitmapPositionDeleteIndex.serialize`).
+///
+/// # Errors
+/// The bitmap has more bytes than the length field can say.
+pub(crate) fn encode(positions: &RoaringTreemap) -> Result<Vec<u8>, String> {
+    let optimized = positions.bitmaps().map(|(key, bitmap)| {
+        let mut bitmap = bitmap.clone();
+        bitmap.optimize();
+        (key, bitmap)
+    });
+    let optimized = RoaringTreemap::from_bitmaps(optimized);
+    let length = MAGIC.len() + optimized.serialized_size();
+    let stated = u32::try_from(length).map_err(|_| format!("a vector of {length} bytes is too large"))?;
+    let mut blob = Vec::with_capacity(WORD + length + WORD);
+    blob.extend(stated.to_be_bytes());
+    blob.extend(MAGIC);
+    optimized
+        .serialize_into(&mut blob)
+        .expect("memory takes every byte");
+    let mut checksum = flate2::Crc::new();
+    checksum.update(&blob[WORD..]);
+    blob.extend(checksum.sum().to_be_bytes());
+    Ok(blob)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -85,12 +131,7 @@ mod tests {
     use super::*;
 
     fn blob(positions: &RoaringTreemap) -> Vec<u8> {
-        let mut content = MAGIC.to_vec();
-        positions.serialize_into(&mut content).unwrap();
-        let mut checksum = flate2::Crc::new();
-        checksum.update(&content);
-        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
-        [&length[..], &content, &checksum.sum().to_be_bytes()].concat()
+        encode(positions).unwrap()
     }
 
     /// Length, magic number, one bitmap of key 0, of which one array container of five values at offset 16.
@@ -109,6 +150,14 @@ mod tests {
         fn vectors_come_back(positions in prop::collection::vec(0..(1_u64 << 40), 0..200)) {
             let positions: RoaringTreemap = positions.into_iter().collect();
             prop_assert_eq!(decode(&blob(&positions)), Ok(positions));
+        }
+
+        #[test]
+        fn runs_come_back_and_stay_small(start in 0..(1_u64 << 40), length in 1..200_000_u64) {
+            let positions: RoaringTreemap = (start..start + length).collect();
+            let blob = blob(&positions);
+            prop_assert!(blob.len() < 200, "{} bytes", blob.len());
+            prop_assert_eq!(decode(&blob), Ok(positions));
         }
 
         #[test]

@@ -18,6 +18,7 @@ use snowpack_plan::LiveFile;
 use uuid::Uuid;
 
 use super::FakeCatalog;
+use super::vectors::{Place, place};
 use crate::commit::ManifestCache;
 
 /// A row: its id, and the key that equality deletes look at.
@@ -32,7 +33,7 @@ pub(crate) const BY_PART: i32 = 1;
 #[derive(Debug, Default)]
 struct Contents {
     rows: HashMap<String, Vec<Row>>,
-    positions: HashMap<String, HashSet<(String, usize)>>,
+    positions: HashMap<Place, HashSet<(String, usize)>>,
     keys: HashMap<String, HashSet<i64>>,
 }
 
@@ -41,7 +42,7 @@ struct Contents {
 pub(crate) struct FakeTable {
     pub(crate) catalog: Arc<FakeCatalog>,
     contents: Arc<Mutex<Contents>>,
-    manifests: Arc<ManifestCache>,
+    pub(super) manifests: Arc<ManifestCache>,
 }
 
 impl FakeTable {
@@ -186,11 +187,7 @@ impl FakeTable {
             .iter()
             .map(|position| (path.clone(), *position))
             .collect();
-        self.contents
-            .lock()
-            .unwrap()
-            .positions
-            .insert(file.file_path().to_owned(), deleted);
+        self.learn(&file, deleted);
         self.add(Operation::Delete, target.spec_id, vec![file.clone()])
             .await;
         file
@@ -273,14 +270,20 @@ impl FakeTable {
         self.catalog.swap(&self.now(), change).unwrap();
     }
 
-    async fn manifests(&self, base: &LoadedTable) -> Vec<ManifestFile> {
+    pub(super) async fn manifests(&self, base: &LoadedTable) -> Vec<ManifestFile> {
         match base.metadata.current_snapshot() {
             Some(head) => read_manifest_list(&base.io, &base.metadata, head).await.unwrap(),
             None => Vec::new(),
         }
     }
 
-    async fn commit(&self, base: &LoadedTable, id: i64, operation: Operation, manifests: Vec<ManifestFile>) {
+    pub(super) async fn commit(
+        &self,
+        base: &LoadedTable,
+        id: i64,
+        operation: Operation,
+        manifests: Vec<ManifestFile>,
+    ) {
         let path = format!("{}/metadata/snap-{id}.avro", base.metadata.location());
         let file = base.io.new_output(&path).unwrap().writer().await.unwrap();
         let (parent, sequence) = (
@@ -289,9 +292,14 @@ impl FakeTable {
         );
         let mut writer = match base.metadata.format_version() {
             FormatVersion::V1 => ManifestListWriter::v1(file, id, parent),
-            _ => ManifestListWriter::v2(file, id, parent, sequence),
+            FormatVersion::V2 => ManifestListWriter::v2(file, id, parent, sequence),
+            FormatVersion::V3 => {
+                let first_row_id = base.metadata.next_row_id();
+                ManifestListWriter::v3(file, id, parent, sequence, Some(first_row_id))
+            }
         };
         writer.add_manifests(manifests.into_iter()).unwrap();
+        let next_row_id = writer.next_row_id();
         writer.close().await.unwrap();
         let additional_properties = self.totals(base);
         let snapshot = Snapshot::builder()
@@ -304,8 +312,12 @@ impl FakeTable {
             .with_summary(Summary {
                 operation,
                 additional_properties,
-            })
-            .build();
+            });
+        let first_row_id = base.metadata.next_row_id();
+        let snapshot = match next_row_id {
+            Some(next) => snapshot.with_row_range(first_row_id, next - first_row_id).build(),
+            None => snapshot.build(),
+        };
         let reference = SnapshotReference::new(id, SnapshotRetention::branch(None, None, None));
         let change = TableChange {
             requirements: vec![TableRequirement::UuidMatch {
@@ -359,45 +371,87 @@ impl FakeTable {
         }
     }
 
-    /// Reads the position-delete files that this crate wrote.
+    /// Notes what a position-delete file or vector holds.
+    pub(super) fn learn(&self, file: &DataFile, deleted: HashSet<(String, usize)>) {
+        self.contents
+            .lock()
+            .unwrap()
+            .positions
+            .insert(place(file), deleted);
+    }
+
+    /// Reads the position-delete files and vectors that this crate wrote.
     pub(crate) async fn learn_deletes(&self) {
         for delete in self.live_now().await.1 {
-            let path = delete.file.file_path();
             let is_known = {
                 let contents = self.contents.lock().unwrap();
-                contents.positions.contains_key(path) || contents.keys.contains_key(path)
+                let is_equality = contents.keys.contains_key(delete.file.file_path());
+                is_equality || contents.positions.contains_key(&place(&delete.file))
             };
             if !is_known {
-                let bytes = self.now().io.new_input(path).unwrap().read().await.unwrap();
-                let deletes = super::parquet::read_deletes(bytes);
-                self.contents
-                    .lock()
-                    .unwrap()
-                    .positions
-                    .insert(path.to_owned(), deletes);
+                let deletes = self.read_deletes(&delete.file).await;
+                self.learn(&delete.file, deletes);
             }
         }
     }
 
-    /// The rows of one data file that no delete removes.
-    pub(crate) fn rows_of(&self, data: &LiveFile, deletes: &[LiveFile]) -> Vec<Row> {
+    async fn read_deletes(&self, delete: &DataFile) -> HashSet<(String, usize)> {
+        let io = self.now().io;
+        if delete.file_format() == DataFileFormat::Puffin {
+            let target = delete.referenced_data_file().unwrap();
+            let positions = crate::deletes::vector::read(&io, delete).await.unwrap();
+            return positions
+                .iter()
+                .map(|row| (target.clone(), row as usize))
+                .collect();
+        }
+        let input = io.new_input(delete.file_path()).unwrap();
+        super::parquet::read_deletes(input.read().await.unwrap())
+    }
+
+    /// The positions of a data file that position deletes remove; a vector stands for all others.
+    pub(super) fn deleted_positions(&self, data: &LiveFile, deletes: &[LiveFile]) -> HashSet<usize> {
         let contents = self.contents.lock().unwrap();
         let path = data.file.file_path();
+        let is_vector = |delete: &&LiveFile| {
+            delete.file.file_format() == DataFileFormat::Puffin
+                && delete.file.referenced_data_file().as_deref() == Some(path)
+        };
+        let vectors: Vec<_> = deletes.iter().filter(is_vector).collect();
+        assert!(vectors.len() < 2, "{path} has two vectors");
+        let all = || {
+            deletes
+                .iter()
+                .filter(|delete| delete.file.file_format() != DataFileFormat::Puffin)
+        };
+        let applying: Vec<_> = match vectors.first() {
+            Some(vector) => vec![*vector],
+            None => all().filter(|delete| has_scope(delete, data)).collect(),
+        };
+        let newer = applying
+            .into_iter()
+            .filter(|delete| delete.sequence_number >= data.sequence_number);
+        let named =
+            newer.flat_map(|delete| contents.positions.get(&place(&delete.file)).into_iter().flatten());
+        named
+            .filter(|(named, _)| named == path)
+            .map(|(_, position)| *position)
+            .collect()
+    }
+
+    /// The rows of one data file that no delete removes.
+    pub(crate) fn rows_of(&self, data: &LiveFile, deletes: &[LiveFile]) -> Vec<Row> {
+        let positions = self.deleted_positions(data, deletes);
+        let contents = self.contents.lock().unwrap();
         let mut left = Vec::new();
-        for (position, row) in contents.rows[path].iter().enumerate() {
-            let deleted = deletes.iter().any(|delete| {
-                let same_scope =
-                    delete.spec_id == data.spec_id && delete.file.partition() == data.file.partition();
-                let name = delete.file.file_path();
-                if let Some(keys) = contents.keys.get(name) {
-                    let reaches = delete.spec_id == FLAT || same_scope;
-                    return reaches && delete.sequence_number > data.sequence_number && keys.contains(&row.1);
-                }
-                same_scope
-                    && delete.sequence_number >= data.sequence_number
-                    && contents.positions[name].contains(&(path.to_owned(), position))
+        for (position, row) in contents.rows[data.file.file_path()].iter().enumerate() {
+            let by_key = deletes.iter().any(|delete| {
+                let reaches = delete.spec_id == FLAT || has_scope(delete, data);
+                let keys = contents.keys.get(delete.file.file_path());
+                let names = keys.is_some_and(|keys| keys.contains(&row.1));
+                names && reaches && delete.sequence_number > data.sequence_number
             });
-            if !deleted {
+            if !by_key && !positions.contains(&position) {
                 left.push(*row);
             }
         }
@@ -423,4 +477,8 @@ impl FakeTable {
             None => BTreeMap::new(),
         }
     }
+}
+
+fn has_scope(delete: &LiveFile, data: &LiveFile) -> bool {
+    delete.spec_id == data.spec_id && delete.file.partition() == data.file.partition()
 }

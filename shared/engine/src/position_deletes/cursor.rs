@@ -7,7 +7,7 @@ use arrow_array::Array;
 use iceberg::io::FileIO;
 use snowpack_plan::{LiveFile, LiveTargets};
 
-use super::input::{Batch, DeleteReader};
+use super::input::{Batch, DeleteReader, DeletedRows};
 use crate::deletes::Budget;
 use crate::file_error::FileError;
 
@@ -91,7 +91,7 @@ impl Cursor {
         batch_rows: usize,
     ) -> Result<Self, FileError> {
         let stream = Stream {
-            reader: DeleteReader::open(io, &file.file, batch_rows).await?,
+            reader: DeleteReader::open(io, &file.file, batch_rows, DeletedRows::Refused).await?,
             batch: None,
             row: 0,
         };
@@ -110,7 +110,7 @@ impl Cursor {
         batch_rows: usize,
         budget: &mut Budget,
     ) -> Result<Self, FileError> {
-        let mut reader = DeleteReader::open(io, &file.file, batch_rows).await?;
+        let mut reader = DeleteReader::open(io, &file.file, batch_rows, DeletedRows::Refused).await?;
         let mut found: BTreeMap<Arc<str>, Vec<i64>> = BTreeMap::new();
         while let Some((paths, positions)) = reader.next().await? {
             let bytes = positions.len() as u64 * SORTED_POSITION_BYTES;

@@ -141,6 +141,7 @@ pub(super) async fn rewrite_group<S: Supervisor>(
         replaced: group.files,
         added,
         rows_deleted: counts.read - rows_out,
+        placed: Vec::new(),
         dangling: counts.dangling_files,
         content,
     })
@@ -158,7 +159,7 @@ async fn read_back<S: Supervisor>(
     supervisor.reached(points::BEFORE_VERIFY);
     let mut sum = Checksum::default();
     for file in files {
-        let opened = DeleteReader::open(&context.io, file, REREAD_ROWS);
+        let opened = DeleteReader::open(&context.io, file, REREAD_ROWS, DeletedRows::Refused);
         let mut reader = watched(supervisor, opened).await??;
         while let Some((paths, positions)) = watched(supervisor, reader.next()).await?? {
             for (path, position) in paths.iter().flatten().zip(positions.values()) {

@@ -20,6 +20,15 @@ const ROW: (i32, &str) = (2_147_483_544, "row");
 /// A stretch of a file's deletes: paths, and as many positions.
 pub(super) type Batch = (StringArray, Int64Array);
 
+/// What is done about a file that also holds the deleted rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeletedRows {
+    /// It is refused: a position-delete file made of it without them would be less than it was.
+    Refused,
+    /// They are not read: a vector has no place for them (Java's `DVWriter` leaves them out too).
+    Left,
+}
+
 /// An open position-delete file.
 pub(super) struct DeleteReader {
     path: String,
@@ -31,15 +40,20 @@ impl DeleteReader {
     /// Opens a file, to be read `batch_rows` at a time.
     ///
     /// # Errors
-    /// The file cannot be read, or has not the columns of a position-delete file. One that also holds the
-    /// deleted rows is refused: written anew without them it would be less than it was.
-    pub(super) async fn open(io: &FileIO, file: &DataFile, batch_rows: usize) -> Result<Self, FileError> {
+    /// The file cannot be read, or has not the columns of a position-delete file, or the deleted rows where that
+    /// is refused.
+    pub(super) async fn open(
+        io: &FileIO,
+        file: &DataFile,
+        batch_rows: usize,
+        deleted_rows: DeletedRows,
+    ) -> Result<Self, FileError> {
         let path = file.file_path();
         let parquet = ParquetFile::open(io, file).await?;
         let schema =
             FileSchema::resolve(parquet.metadata(), None).map_err(|e| FileError::corrupt(path, e))?;
         let arrow = schema.reader.schema();
-        if has_rows(arrow.fields()) {
+        if deleted_rows == DeletedRows::Refused && has_rows(arrow.fields()) {
             let reason = "it holds the deleted rows too (column row), which would be lost; use Spark's \
                           rewrite_position_delete_files for this table";
             return Err(FileError::unsupported(path, reason));

@@ -13,7 +13,7 @@ use snowpack_plan::DeleteFileGroup;
 use snowpack_service::ports::Supervisor;
 
 use super::cursor::{Cursor, MergeStop};
-use super::input::DeleteReader;
+use super::input::{DeleteReader, DeletedRows};
 use crate::deletes::Budget;
 use crate::error::EngineError;
 use crate::file_error::FileError;
@@ -144,7 +144,8 @@ pub(super) async fn unsorted_files<S: Supervisor>(
         .cloned()
         .enumerate()
         .map(|(index, file)| async move {
-            let sorted = is_sorted(DeleteReader::open(io, &file.file, rows).await?).await?;
+            let reader = DeleteReader::open(io, &file.file, rows, DeletedRows::Refused).await?;
+            let sorted = is_sorted(reader).await?;
             Ok::<_, FileError>((!sorted).then_some(index))
         });
     let checks = futures::stream::iter(checks).buffer_unordered(CONCURRENT_OPENS);

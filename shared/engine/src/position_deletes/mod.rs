@@ -2,20 +2,24 @@
 //!
 //! Deletes that apply to no live data file are dropped, all others kept as they are spelled, in files of the
 //! same partition. What the table holds never changes by it: see [`Rewritten::PositionDeletes`] for why the new
-//! files' sequence number is right.
+//! files' sequence number is right. In format version 3 deletion vectors are written instead (`vectors`).
 
+mod convert;
 mod cursor;
 mod group;
 mod input;
 mod merge;
 mod output;
+mod puffin;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use iceberg::spec::FormatVersion;
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{Action, PositionDeleteCompaction, Timestamp};
-use snowpack_plan::{DeleteFileGroup, DeletePlan, TARGET_SUMMARY_KEY, plan_position_deletes};
+use snowpack_plan::{DeleteFileGroup, TARGET_SUMMARY_KEY, plan_position_deletes};
 use snowpack_service::ports::Supervisor;
 
 use group::{DeleteContext, rewrite_group};
@@ -49,6 +53,9 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
         if let Some(bytes) = bytes_in_time(self.supervisor.as_ref()) {
             self.settings.max_group_bytes = self.settings.max_group_bytes.min(bytes);
         }
+        if table.metadata.format_version() >= FormatVersion::V3 {
+            return self.rewrite_vectors(table).await;
+        }
         let plan = plan_position_deletes(table, &self.settings).await?;
         let tally = Tally::new(&plan.skipped);
         if plan.groups.is_empty() {
@@ -59,7 +66,8 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
             let files = plan.groups.iter().flat_map(|group| &group.files);
             check_inputs(&table.io, files, self.supervisor.as_ref()).await?;
         }
-        let rewrite = self.base(table, &plan);
+        let start = (plan.snapshot_id, plan.sequence_number);
+        let rewrite = self.base(table, start, Rewritten::PositionDeletes);
         let context = Arc::new(DeleteContext::new(table, &self.settings)?);
         let mut pending = Pending::new(self.committer, &rewrite, &table.io, &self.now, tally);
         let work = |group: DeleteFileGroup, written: Arc<WrittenFiles>| {
@@ -84,7 +92,8 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
         }
     }
 
-    fn base(&self, table: &LoadedTable, plan: &DeletePlan) -> RewriteBase {
+    /// `start` is the snapshot planned from and its sequence number.
+    fn base(&self, table: &LoadedTable, start: (i64, i64), files: Rewritten) -> RewriteBase {
         let mut summary = self.summary.clone();
         summary.insert(
             TARGET_SUMMARY_KEY.to_owned(),
@@ -92,9 +101,9 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
         );
         RewriteBase {
             uuid: table.metadata.uuid(),
-            snapshot_id: plan.snapshot_id,
-            sequence_number: plan.sequence_number,
-            files: Rewritten::PositionDeletes,
+            snapshot_id: start.0,
+            sequence_number: start.1,
+            files,
             remove_dangling: false,
             verify: self.settings.verify,
             summary,

@@ -13,11 +13,11 @@ use crate::commit::tests::{commit, planned, rewrite};
 use crate::fake::{BY_PART, FLAT, FakeSupervisor, FakeTable, Fault};
 use crate::points;
 
-fn by_partition() -> HashMap<String, String> {
+pub(super) fn by_partition() -> HashMap<String, String> {
     HashMap::from([("write.delete.granularity".to_owned(), "partition".to_owned())])
 }
 
-async fn pack(table: &FakeTable, supervisor: FakeSupervisor) -> Result<Report, EngineError> {
+pub(super) async fn pack(table: &FakeTable, supervisor: FakeSupervisor) -> Result<Report, EngineError> {
     let properties = by_partition();
     let properties = Properties {
         table: &properties,
@@ -45,7 +45,7 @@ async fn pack(table: &FakeTable, supervisor: FakeSupervisor) -> Result<Report, E
 }
 
 /// Two partitions of ten rows in two files, each file deleted from in three commits.
-async fn deleted_table() -> FakeTable {
+pub(super) async fn deleted_table() -> FakeTable {
     let table = FakeTable::with_properties(FormatVersion::V2, by_partition());
     for part in [1, 2] {
         for file in 0..2 {
@@ -70,7 +70,7 @@ async fn deleted_table() -> FakeTable {
     table
 }
 
-fn count(report: &Report, name: &str) -> u64 {
+pub(super) fn count(report: &Report, name: &str) -> u64 {
     match report.metrics[name] {
         Metric::Count(count) => count,
         Metric::Ratio(_) => panic!("{name} is a count"),
@@ -125,6 +125,7 @@ async fn what_names_no_live_file_is_dropped_with_its_files() {
         rows_deleted: gone.file.record_count() - rows,
         replaced: vec![gone],
         added: vec![one],
+        placed: Vec::new(),
         dangling: 0,
         content: None,
     };
@@ -245,6 +246,7 @@ enum Step {
     Delete(prop::sample::Index, usize, bool),
     DeleteKeys(i32),
     Compact(i32, i32),
+    Upgrade,
     Pack(Option<Box<Step>>),
 }
 
@@ -256,6 +258,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(file, row, scoped)| Step::Delete(file, row, scoped)),
         1 => (0..4).prop_map(Step::DeleteKeys),
         1 => (spec(), 1..3).prop_map(|(spec, part)| Step::Compact(spec, part)),
+        1 => Just(Step::Upgrade),
     ];
     let meanwhile = prop::option::of(writer.clone().prop_map(Box::new));
     prop_oneof![8 => writer, 2 => meanwhile.prop_map(Step::Pack)]
@@ -270,7 +273,10 @@ async fn write(table: &FakeTable, step: &Step, serial: i64) {
         }
         Step::Delete(file, row, scoped) => {
             let (data, _) = table.live_now().await;
-            if !data.is_empty() {
+            if data.is_empty() {
+            } else if table.now().metadata.format_version() == FormatVersion::V3 {
+                table.delete_by_vector(file.get(&data), &[*row]).await;
+            } else {
                 table.delete_positions(file.get(&data), &[*row], *scoped).await;
             }
         }
@@ -286,6 +292,7 @@ async fn write(table: &FakeTable, step: &Step, serial: i64) {
                     .unwrap();
             }
         }
+        Step::Upgrade => table.upgrade(),
         Step::Compact(..) | Step::Pack(_) => {}
     }
 }

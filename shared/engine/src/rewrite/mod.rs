@@ -161,6 +161,7 @@ fn replacement(group: FileGroup, rewritten: RewrittenGroup) -> Replacement {
         replaced: group.files.into_iter().map(|scan| scan.data).collect(),
         added: rewritten.files,
         rows_deleted: rewritten.rows_deleted,
+        placed: Vec::new(),
         dangling: 0,
         content: rewritten.content,
     }

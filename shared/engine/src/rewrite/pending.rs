@@ -83,6 +83,8 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
         self.tally.conflicts += committed.conflicts;
         self.tally.commits += u64::from(committed.base.is_some());
         self.tally.delete_files_removed += committed.outcome.delete_files_removed;
+        tracing::debug!(table = %self.committer.table, groups = ?committed.outcome.committed, "committed");
+        let narrowed = &committed.outcome.narrowed;
         for group in &groups {
             let dropped = committed
                 .outcome
@@ -95,8 +97,10 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
                     self.discard(group.group, &HashSet::new()).await;
                 }
                 None => {
-                    self.tally.committed(group);
-                    let committed = group.added.iter().map(|file| file.file_path()).collect();
+                    let part = narrowed.iter().find(|part| part.group == group.group);
+                    let part = part.unwrap_or(group);
+                    self.tally.committed(part, group);
+                    let committed = part.added.iter().map(|file| file.file_path()).collect();
                     self.discard(group.group, &committed).await;
                 }
             }

@@ -1,7 +1,8 @@
 //! Counts what a rewrite did, and says it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use iceberg::spec::DataFile;
 use snowpack_domain::Metric;
 use snowpack_plan::SkipReason;
 
@@ -10,6 +11,11 @@ use crate::report::{Report, counted};
 
 /// Files of groups that were dropped because other writers changed them, as a skip reason.
 const CONFLICT: &str = "conflict";
+
+fn vectors<'a>(files: impl IntoIterator<Item = &'a DataFile>) -> u64 {
+    let is_vector = |file: &&DataFile| file.content_offset().is_some();
+    files.into_iter().filter(is_vector).count() as u64
+}
 
 /// What was committed so far, and what was not.
 #[derive(Debug, Default)]
@@ -24,6 +30,10 @@ pub(crate) struct Tally {
     groups: u64,
     groups_failed: u64,
     dangling: u64,
+    vectors_in: u64,
+    vectors_out: u64,
+    /// Puffin files that were counted.
+    puffin_files: HashSet<String>,
     /// Delete files removed by the commits.
     pub(crate) delete_files_removed: u64,
     /// Commits applied.
@@ -47,18 +57,41 @@ impl Tally {
         }
     }
 
-    /// Counts a committed group.
-    pub(crate) fn committed(&mut self, group: &Replacement) {
-        let bytes = |files: &mut dyn Iterator<Item = u64>| files.sum::<u64>();
-        self.files_in += group.replaced.len() as u64;
-        self.files_out += group.added.len() as u64;
-        self.bytes_in += bytes(&mut group.replaced.iter().map(|file| file.file.file_size_in_bytes()));
-        self.bytes_out += bytes(&mut group.added.iter().map(|file| file.file_size_in_bytes()));
+    /// Counts a committed group, of which `whole` was to be committed.
+    pub(crate) fn committed(&mut self, group: &Replacement, whole: &Replacement) {
+        for file in &group.replaced {
+            let (files, bytes) = self.size(&file.file);
+            self.files_in += files;
+            self.bytes_in += bytes;
+        }
+        for file in &group.added {
+            let (files, bytes) = self.size(file);
+            self.files_out += files;
+            self.bytes_out += bytes;
+        }
+        self.vectors_in += vectors(group.replaced.iter().map(|file| &file.file));
+        self.vectors_out += vectors(&group.added);
+        let left_out = whole.added.len() - group.added.len();
+        if left_out > 0 {
+            *self.skipped.entry(CONFLICT).or_default() += left_out as u64;
+        }
         self.rows_in += group.rows_in();
         self.rows_out += group.rows_out();
         self.rows_deleted += group.rows_deleted;
         self.dangling += group.dangling;
         self.groups += 1;
+    }
+
+    /// How many files, of how many bytes, one entry stands for. Deletion vectors count with their own bytes, and
+    /// the Puffin file that holds many counts once.
+    fn size(&mut self, file: &DataFile) -> (u64, u64) {
+        match file.content_size_in_bytes().map(u64::try_from) {
+            Some(Ok(bytes)) => {
+                let is_first = self.puffin_files.insert(file.file_path().to_owned());
+                (u64::from(is_first), bytes)
+            }
+            _ => (1, file.file_size_in_bytes()),
+        }
     }
 
     /// Counts a group dropped for a conflict.
@@ -91,6 +124,8 @@ impl Tally {
         };
         self.report(format!("Rewrote {files} into {}{dropped}", self.files_out))
             .with("dangling_files", self.dangling)
+            .with("vectors_in", self.vectors_in)
+            .with("vectors_out", self.vectors_out)
     }
 
     fn report(&self, mut message: String) -> Report {

@@ -90,7 +90,7 @@ impl FileWriterFactory {
     pub(crate) fn of_position_deletes(self, partition_schema: SchemaRef) -> Self {
         Self {
             content: DataContentType::PositionDeletes,
-            names: self.names.with_suffix("-deletes"),
+            names: self.names.ending_in("-deletes.parquet"),
             partition_schema,
             ..self
         }

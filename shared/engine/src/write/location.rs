@@ -202,7 +202,7 @@ fn form_encode(text: &str) -> String {
 pub(crate) struct FileNames {
     group: usize,
     operation: uuid::Uuid,
-    suffix: &'static str,
+    ending: &'static str,
     files: std::sync::atomic::AtomicU32,
 }
 
@@ -211,22 +211,22 @@ impl FileNames {
         Self {
             group,
             operation: uuid::Uuid::new_v4(),
-            suffix: "",
+            ending: ".parquet",
             files: std::sync::atomic::AtomicU32::new(0),
         }
     }
 
-    /// The same with something before the file ending.
-    pub(crate) fn with_suffix(self, suffix: &'static str) -> Self {
-        Self { suffix, ..self }
+    /// The same with another ending than `.parquet`.
+    pub(crate) fn ending_in(self, ending: &'static str) -> Self {
+        Self { ending, ..self }
     }
 
     /// A name that no other call returned.
     pub(crate) fn next(&self) -> String {
         let file = 1 + self.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         format!(
-            "{:05}-{}-{}-{:05}{}.parquet",
-            self.group, self.group, self.operation, file, self.suffix
+            "{:05}-{}-{}-{:05}{}",
+            self.group, self.group, self.operation, file, self.ending
         )
     }
 }

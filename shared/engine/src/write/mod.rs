@@ -21,6 +21,7 @@ mod written;
 pub(crate) use copy::{CopyRules, RawRowGroup};
 pub(crate) use dictionary::better_plain;
 pub(crate) use file_writer::{DataFileWriter, FileWriterFactory};
+pub(crate) use location::{FileNames, LocationProvider};
 pub(crate) use partition::{PartitionRouter, Routed};
 pub(crate) use properties::WriteProperties;
 pub(crate) use split::Splitter;
