@@ -37,7 +37,6 @@ def evolved(catalog: Catalog, name: str) -> Table:
         table.sql(f"alter table {{t}} {change}")
         table.insert(f"{rows} from range(48, 60)")
     table.sql("alter table {t} rename column old to s")
-    table.sql("alter table {t} alter column i type bigint")
     table.sql("alter table {t} alter column f type double")
     table.sql("alter table {t} alter column dec type decimal(9, 2)")
     table.sql("alter table {t} add column st struct<a: bigint, b: string>")

@@ -447,7 +447,10 @@ async fn lost_rows_are_not_committed() {
         rows_deleted: 0,
         ..rewrite(&table, 3, BY_PART, 1).await
     };
-    let error = group.check_rows("db.t").unwrap_err().to_string();
+    let error = group
+        .check(snowpack_domain::Verification::Counts, "db.t")
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("file group 3 read 10 rows") && error.contains("nothing of it was committed"),
         "{error}"

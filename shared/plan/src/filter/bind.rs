@@ -1,7 +1,7 @@
 //! Gives a filter's columns their fields, as Spark does: by name, whatever its case. Negations end up in the
 //! questions, and unknown truth (NULL) counts as false, which is what a filter makes of it.
 
-use iceberg::spec::{NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, Transform, Type};
+use iceberg::spec::{Datum, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, Transform, Type};
 
 use super::check::{Check, Comparison, Term, Test, Tree};
 use super::coerce::{Operator, compare};
@@ -114,7 +114,8 @@ impl Binder<'_> {
             return self.compare_day(operand, operator, constant);
         }
         let is_column = transform == Transform::Identity;
-        let checks = compare(&compared, operator, constant).map_err(|reason| about(&column.field, reason))?;
+        let checks =
+            compare(&compared, operator, constant).map_err(|reason| about(&column.field, &reason))?;
         Ok(checks.replace(&|check: &Check<_>| match check {
             Check::IsNull if is_column && column.is_required => Tree::Always(false),
             Check::NotNull if is_column && column.is_required => Tree::Always(true),
@@ -158,6 +159,18 @@ impl Binder<'_> {
     }
 
     fn is_in(&self, operand: &Operand, constants: &[Constant], negated: bool) -> Result<Tree<Test>, String> {
+        let comparison = if negated {
+            Comparison::NotEq
+        } else {
+            Comparison::Eq
+        };
+        match (operand, constants) {
+            (Operand::DayOf(_), [constant]) => {
+                return self.compare_day(operand, Operator::Of(comparison), constant);
+            }
+            (Operand::DayOf(_), _) => return Err("CAST(... AS DATE) cannot be in a list".to_owned()),
+            _ => {}
+        }
         let (column, transform, compared) = self.operand(operand)?;
         let known: Vec<_> = constants
             .iter()
@@ -166,53 +179,25 @@ impl Binder<'_> {
         if negated && known.len() < constants.len() {
             return Ok(Tree::Always(false));
         }
-        let mut values = Vec::new();
-        for constant in known {
-            let constant = in_list(&compared, constant).map_err(|reason| about(&column.field, reason))?;
-            let equal = compare(&compared, Operator::NullSafeEq, &constant);
-            match equal.map_err(|reason| about(&column.field, reason))? {
-                Tree::Leaf(Check::Compare(_, value)) => values.push(value),
-                Tree::Leaf(_) => return Err(about(&column.field, "NaN cannot be in a list".to_owned())),
-                _ => {}
-            }
-        }
-        let is_day = matches!(operand, Operand::DayOf(_));
-        if is_day && constants.len() > 1 {
-            return Err(about(
-                &column.field,
-                "CAST(... AS DATE) cannot be in a list".to_owned(),
-            ));
-        }
-        if is_day && let [constant] = constants {
-            let operator = Operator::Of(if negated {
-                Comparison::NotEq
-            } else {
-                Comparison::Eq
-            });
-            return self.compare_day(operand, operator, constant);
-        }
-        let check = match negated {
-            true => Check::is_not_in(values),
-            false => Check::is_in(values),
-        };
-        let is_column = transform == Transform::Identity;
+        let values = listed(&compared, &known).map_err(|reason| about(&column.field, &reason))?;
         let leaf = |check, implies_value| {
             Tree::Leaf(Test {
                 implies_value,
                 ..test(&column.field, transform, check)
             })
         };
-        Ok(match check {
-            Check::In(values) if values.is_empty() => Tree::Always(false),
-            Check::NotIn(values) if values.is_empty() => leaf(Check::NotNull, false),
-            Check::In(mut values) if values.len() == 1 => {
-                leaf(Check::Compare(Comparison::Eq, values.remove(0)), is_column)
+        let is_column = transform == Transform::Identity;
+        Ok(match (Check::is_in(values), negated) {
+            (Check::In(values), true) if values.is_empty() => leaf(Check::NotNull, false),
+            (Check::In(values), false) if values.is_empty() => Tree::Always(false),
+            (Check::In(mut values), _) if values.len() == 1 => {
+                leaf(Check::Compare(comparison, values.remove(0)), is_column)
             }
-            Check::NotIn(mut values) if values.len() == 1 => {
-                leaf(Check::Compare(Comparison::NotEq, values.remove(0)), is_column)
+            (Check::In(values), true) => {
+                let not_in = leaf(Check::is_not_in(values), false);
+                Tree::all([leaf(Check::NotNull, false), not_in])
             }
-            check @ Check::NotIn(_) => Tree::all([leaf(Check::NotNull, false), leaf(check, false)]),
-            check => leaf(check, false),
+            (check, _) => leaf(check, false),
         })
     }
 
@@ -285,6 +270,19 @@ impl Binder<'_> {
     }
 }
 
+/// The values of a list as the column's type; those that it cannot have are in no row.
+fn listed(compared: &PrimitiveType, constants: &[&Constant]) -> Result<Vec<Datum>, String> {
+    let mut values = Vec::new();
+    for constant in constants {
+        match compare(compared, Operator::NullSafeEq, &in_list(compared, constant)?)? {
+            Tree::Leaf(Check::Compare(_, value)) => values.push(value),
+            Tree::Leaf(_) => return Err("NaN cannot be in a list".to_owned()),
+            _ => {}
+        }
+    }
+    Ok(values)
+}
+
 /// In a list, Spark takes strings for strings only, and makes strings of whole numbers.
 fn in_list(compared: &PrimitiveType, constant: &Constant) -> Result<Constant, String> {
     match (compared, constant) {
@@ -299,11 +297,11 @@ fn in_list(compared: &PrimitiveType, constant: &Constant) -> Result<Constant, St
     }
 }
 
-fn about(field: &NestedField, reason: String) -> String {
+fn about(field: &NestedField, reason: &str) -> String {
     format!("column {}: {reason}", field.name)
 }
 
-fn test(field: &NestedField, transform: Transform, check: Check<iceberg::spec::Datum>) -> Test {
+fn test(field: &NestedField, transform: Transform, check: Check<Datum>) -> Test {
     Test {
         term: Term {
             id: field.id,

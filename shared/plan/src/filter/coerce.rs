@@ -79,6 +79,10 @@ pub(super) fn compare(
     }
     use Comparison::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
     let check = |comparison, value| Ok(Tree::Leaf(Check::Compare(comparison, value)));
+    // Spark asks of a boolean only whether it is true.
+    if *constant == Constant::Bool(false) && matches!(operator, Operator::Of(Eq | NotEq)) {
+        return compare(source, operator.negated(), &Constant::Bool(true));
+    }
     match (place(source, constant)?, operator.comparison()) {
         (Place::Nan, Eq) => Ok(Tree::Leaf(Check::IsNan)),
         (Place::Nan, NotEq) => Ok(Tree::Leaf(Check::NotNan)),

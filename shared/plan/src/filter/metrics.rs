@@ -39,7 +39,8 @@ impl ColumnStatistics<'_> {
             // Bounds need not be values of the column: that both are one value does not make it the only one.
             Check::Compare(Comparison::NotEq, _) | Check::NotIn(_) => true,
             Check::IsNan => {
-                !self.has_only_nulls() && !(self.is_column() && self.file_count(Self::nans) == Some(0))
+                let has_none = self.is_column() && self.file_count(Self::nans) == Some(0);
+                !self.has_only_nulls() && !has_none
             }
             Check::NotNan => !(self.is_column() && self.has_only_nans()),
             Check::Compare(comparison, value) => {
@@ -149,7 +150,10 @@ impl ColumnStatistics<'_> {
     }
 
     fn all_start_with(&self, prefix: &str) -> bool {
-        let starts = |bound: Option<PrimitiveLiteral>| matches!(bound, Some(PrimitiveLiteral::String(bound)) if bound.starts_with(prefix));
+        let starts = |bound: Option<PrimitiveLiteral>| match bound {
+            Some(PrimitiveLiteral::String(bound)) => bound.starts_with(prefix),
+            _ => false,
+        };
         !self.may_have_nulls() && starts(self.lower()) && starts(self.upper())
     }
 }

@@ -130,10 +130,6 @@ fn with_suffixes(tokens: Vec<Token>) -> Vec<Token> {
 }
 
 fn condition(expr: &Expr) -> Result<Condition, String> {
-    let not = |condition, negated| match negated {
-        true => Condition::Not(Box::new(condition)),
-        false => condition,
-    };
     match expr {
         Expr::Nested(inner) => condition(inner),
         Expr::UnaryOp {
@@ -149,6 +145,22 @@ fn condition(expr: &Expr) -> Result<Condition, String> {
             ..
         } => Ok(Condition::Any(chain(expr, &BinaryOperator::Or)?)),
         Expr::BinaryOp { left, op, right } => comparison(left, op, right).ok_or_else(|| unsupported(expr))?,
+        Expr::Value(_) => match constant(expr)? {
+            Constant::Bool(value) => Ok(Condition::Constant(Some(value))),
+            Constant::Null => Ok(Condition::Constant(None)),
+            _ => Err(unsupported(expr)),
+        },
+        Expr::Function(function) => starts_with(function).ok_or_else(|| unsupported(expr)),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
+            path(expr).map(Condition::Flag).ok_or_else(|| unsupported(expr))
+        }
+        _ => test(expr),
+    }
+}
+
+/// A condition that has words for its operator.
+fn test(expr: &Expr) -> Result<Condition, String> {
+    match expr {
         Expr::IsNotDistinctFrom(left, right) => compare(left, Operator::NullSafeEq, right),
         Expr::IsDistinctFrom(left, right) => compare(left, Operator::NullSafeNotEq, right),
         Expr::IsNull(inner) => Ok(Condition::IsNull(path(inner).ok_or_else(|| unsupported(expr))?)),
@@ -189,13 +201,14 @@ fn condition(expr: &Expr) -> Result<Condition, String> {
             let like = like(column, &constant(pattern)?).ok_or_else(|| unsupported(expr))?;
             Ok(not(like, *negated))
         }
-        Expr::Value(_) => match constant(expr)? {
-            Constant::Bool(value) => Ok(Condition::Constant(Some(value))),
-            Constant::Null => Ok(Condition::Constant(None)),
-            _ => Err(unsupported(expr)),
-        },
-        Expr::Function(function) => starts_with(function).ok_or_else(|| unsupported(expr)),
-        _ => path(expr).map(Condition::Flag).ok_or_else(|| unsupported(expr)),
+        _ => Err(unsupported(expr)),
+    }
+}
+
+fn not(condition: Condition, negated: bool) -> Condition {
+    match negated {
+        true => Condition::Not(Box::new(condition)),
+        false => condition,
     }
 }
 

@@ -110,6 +110,7 @@ fn conditions_come_to_what_spark_makes_of_them() {
         ("s = \"\\u0041\\101\"", "(s NotNull and s Eq \"AA\")"),
         ("flag", "(flag NotNull and flag Eq true)"),
         ("NOT flag OR id = 1", "(flag NotEq true or id Eq 1)"),
+        ("flag = false", "(flag NotNull and flag NotEq true)"),
         ("flag IS TRUE", "flag Eq true"),
         ("true OR id = 5", "true"),
         ("NULL OR id = 5", "(id NotNull and id Eq 5)"),

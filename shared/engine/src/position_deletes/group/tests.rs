@@ -232,7 +232,7 @@ async fn check(
     }
     let group = group(live_files, targets, outputs);
     let done = run(&table, group, granularity, 1 << 20).await.unwrap();
-    done.check_rows("t").unwrap();
+    done.check(Verification::Content, "t").unwrap();
     assert_eq!((done.dangling, done.group), (dangling, 3));
     let mut found = Vec::new();
     for file in &done.added {

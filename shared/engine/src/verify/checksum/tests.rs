@@ -82,7 +82,7 @@ proptest! {
         let whole = batch(&rows);
         let mut order: Vec<u64> = (0..rows.len() as u64).collect();
         order.sort_by_key(|row| row.wrapping_add(1).wrapping_mul(shuffle | 1));
-        let shuffled = take_record_batch(&whole, &order.into()).unwrap();
+        let shuffled = take_record_batch(&whole, &arrow_array::UInt64Array::from(order)).unwrap();
         let cut = cut.min(rows.len());
         let mut parts = sum_of(&shuffled.slice(0, cut));
         parts.add(sum_of(&shuffled.slice(cut, rows.len() - cut)));
