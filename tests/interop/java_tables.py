@@ -2,6 +2,8 @@
 
 import uuid
 
+from py4j.java_gateway import JavaObject
+
 from java_writer import JavaWriter
 from lake import Catalog, Table
 
@@ -70,6 +72,8 @@ def _text(record) -> str:
 def _value(value: object) -> str:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).hex()
+    if isinstance(value, JavaObject):
+        return value.toString()
     return repr(value) if isinstance(value, float) else str(value)
 
 

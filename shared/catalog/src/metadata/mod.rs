@@ -8,6 +8,7 @@ mod apply;
 mod draft;
 mod location;
 mod read;
+mod unsupported;
 mod write;
 
 pub(crate) use read::{Document, load, parse, written_form};

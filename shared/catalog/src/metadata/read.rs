@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use snowpack_domain::TableId;
 
+use super::unsupported;
 use crate::port::{CatalogError, LoadedTable};
 use crate::storage;
 
@@ -40,11 +41,6 @@ const REQUIRED_V2: [&str; 9] = [
     "sort-orders",
     "default-sort-order-id",
 ];
-
-/// Types of version 3 that this version of `iceberg` cannot name.
-const UNSUPPORTED_TYPES: [&str; 4] = ["unknown", "variant", "geometry", "geography"];
-/// Members of schemas that hold types, or fields.
-const TYPE_MEMBERS: [&str; 5] = ["type", "fields", "element", "key", "value"];
 
 /// A parsed metadata document.
 pub(crate) struct Document {
@@ -136,6 +132,10 @@ fn decompress(bytes: Bytes) -> std::io::Result<Bytes> {
 fn parse_value(raw: &Value) -> Result<Document, Unusable> {
     check_members(raw)?;
     let metadata = TableMetadata::deserialize(raw).map_err(|error| describe(raw, &error.to_string()))?;
+    if let Some(column) = unsupported::lost_default(raw, &metadata) {
+        let reason = format!("the default value of column {column} cannot be read, which is not supported");
+        return Err(Unusable::Unsupported(reason));
+    }
     let refs = read_refs(raw, &metadata)?;
     Ok(Document { metadata, refs })
 }
@@ -178,7 +178,7 @@ fn describe(raw: &Value, error: &str) -> Unusable {
             "the default partition spec keeps a void field of the dropped column {column}, which is not supported"
         ));
     }
-    if let Some((column, kind)) = unsupported_column(&raw["schemas"], "") {
+    if let Some((column, kind)) = unsupported::column(&raw["schemas"], "") {
         return Unusable::Unsupported(format!(
             "column {column} is of type {kind}, which is not supported"
         ));
@@ -208,30 +208,6 @@ fn dropped_partition_source(raw: &Value) -> Option<&Value> {
         .filter(|field| field.get("transform").is_some_and(|name| name == "void"));
     void.filter_map(|field| field.get("source-id"))
         .find(|source| !has_field(schema, source))
-}
-
-/// The first field, at any depth, of a type that `iceberg` does not know, with its type. Elements of lists and maps
-/// go by the name of the field `around` them.
-fn unsupported_column<'a>(schema: &'a Value, around: &'a str) -> Option<(&'a str, &'a str)> {
-    match schema {
-        Value::Object(members) => {
-            let name = members.get("name").and_then(Value::as_str).unwrap_or(around);
-            let mut types = TYPE_MEMBERS.iter().filter_map(|member| members.get(*member));
-            types.find_map(|kind| match kind {
-                Value::String(kind) => is_unsupported(kind).then_some((name, kind.as_str())),
-                nested => unsupported_column(nested, name),
-            })
-        }
-        Value::Array(elements) => elements
-            .iter()
-            .find_map(|element| unsupported_column(element, around)),
-        _ => None,
-    }
-}
-
-fn is_unsupported(kind: &str) -> bool {
-    let name = kind.split('(').next().unwrap_or(kind);
-    UNSUPPORTED_TYPES.contains(&name.trim())
 }
 
 /// Whether a schema has a field of this id at any depth.
