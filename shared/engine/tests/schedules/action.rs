@@ -1,0 +1,158 @@
+//! Runs an action in a world, with options by chance, and judges how it ended.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use iceberg::spec::FormatVersion;
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use snowpack_domain::{Action, ActionResult, JobOptions, Metric, OptionValue, Timestamp};
+use snowpack_engine::MaintenanceEngine;
+use snowpack_service::ports::{ActionStop, Engine, Provenance};
+
+use crate::catalog::{Process, table_id};
+use crate::world::{CUTOFF, World, lock};
+
+use Action::{ExpireSnapshots, RemoveOrphanFiles, RewriteDataFiles, RewriteManifests, RewritePositionDeleteFiles};
+
+/// An action with its options.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) action: Action,
+    pub(crate) options: JobOptions,
+}
+
+impl Job {
+    /// A job by chance; rewrites more often, which have most to lose.
+    pub(crate) fn random(rng: &mut StdRng, version: FormatVersion) -> Self {
+        let mut actions = vec![
+            RewriteDataFiles,
+            RewriteDataFiles,
+            RewriteDataFiles,
+            RewriteManifests,
+            ExpireSnapshots,
+            RemoveOrphanFiles,
+        ];
+        if version == FormatVersion::V2 {
+            actions.extend([RewritePositionDeleteFiles; 2]);
+        }
+        let action = *actions.choose(rng).expect("it has elements");
+        Self::of(action, rng)
+    }
+
+    pub(crate) fn of(action: Action, rng: &mut StdRng) -> Self {
+        let mut job = Self {
+            action,
+            options: JobOptions::default(),
+        };
+        match action {
+            RewriteDataFiles => job.rewrite(rng),
+            RewritePositionDeleteFiles => job.sizes(rng),
+            ExpireSnapshots => {
+                let far_away = Timestamp::from_micros(i64::MAX / 2);
+                job.set("older_than", OptionValue::Time(far_away));
+                job.set("retain_last", OptionValue::Int(rng.random_range(1..4)));
+                job.set("clean_expired_metadata", OptionValue::Bool(rng.random_bool(0.3)));
+            }
+            RemoveOrphanFiles => {
+                job.set("older_than", OptionValue::Time(CUTOFF));
+                job.set("max_orphan_ratio", OptionValue::Float(1.0));
+            }
+            RewriteManifests => {}
+        }
+        job
+    }
+
+    fn set(&mut self, name: &str, value: OptionValue) {
+        self.options.set(self.action, name, value).unwrap();
+    }
+
+    fn sizes(&mut self, rng: &mut StdRng) {
+        self.set("min-input-files", OptionValue::Int(rng.random_range(1..4)));
+        self.set("rewrite-all", OptionValue::Bool(rng.random_bool(0.5)));
+        self.set("partial-progress.enabled", OptionValue::Bool(rng.random_bool(0.6)));
+        self.set("partial-progress.max-commits", OptionValue::Int(rng.random_range(1..5)));
+        self.set("max-concurrent-file-group-rewrites", OptionValue::Int(rng.random_range(1..4)));
+        if rng.random_bool(0.4) {
+            // A few tiny files make a group: several groups in each partition.
+            self.set("max-file-group-size-bytes", OptionValue::Int(3000));
+        }
+    }
+
+    fn rewrite(&mut self, rng: &mut StdRng) {
+        self.sizes(rng);
+        self.set("delete-file-threshold", OptionValue::Int(1));
+        self.set("use-starting-sequence-number", OptionValue::Bool(rng.random_bool(0.75)));
+        self.set("remove-dangling-deletes", OptionValue::Bool(rng.random_bool(0.5)));
+        if rng.random_bool(0.2) {
+            self.set("output-spec-id", OptionValue::Int(rng.random_range(0..3)));
+        }
+        if rng.random_bool(0.25) {
+            self.set("strategy", OptionValue::Text("sort".to_owned()));
+            self.set("sort_order", OptionValue::Text("key desc, id".to_owned()));
+        }
+    }
+
+    /// Runs the job in a process of its own. `None` when that process died on the way.
+    ///
+    /// # Panics
+    /// It failed for a reason that other writers and a moody catalog do not explain, or its result is wrong.
+    pub(crate) async fn run(&self, world: &Arc<World>, fence: u64) -> Option<ActionResult> {
+        let process = Process::start(world);
+        let (catalog, clock) = (Arc::new(process.clone()), process.clone());
+        let engine = MaintenanceEngine::new(catalog, clock, HashMap::new());
+        let (table, provenance) = (table_id(), Provenance { job: None, fence });
+        lock(&world.model).conflicts = 0;
+        let running = engine.run(&table, self.action, &self.options, &provenance, Arc::new(process.clone()));
+        let ended = tokio::select! {
+            biased;
+            () = world.crashed.notified() => return None,
+            ended = running => ended,
+        };
+        self.judge(&process, ended)
+    }
+
+    fn judge(&self, process: &Process, ended: Result<ActionResult, ActionStop>) -> Option<ActionResult> {
+        let result = match ended {
+            Ok(result) => result,
+            Err(ActionStop::Failed { cause, retry: true }) => {
+                let explained = ["gave up after", "it is unknown whether", "not available"];
+                assert!(explained.iter().any(|part| cause.contains(part)), "{cause}");
+                return None;
+            }
+            Err(other) => panic!("{:?} ended with {other:?}", self.action),
+        };
+        let count = |name: &str| match result.metrics.get(name) {
+            Some(Metric::Count(count)) => *count,
+            _ => 0,
+        };
+        if [RewriteDataFiles, RewritePositionDeleteFiles].contains(&self.action) {
+            let applied = process.applied.load(SeqCst);
+            assert_eq!(count("commits"), applied, "commits reported: {result:?}");
+            let message = result.outcome.clone().unwrap();
+            let says_so = message.contains("that other writers changed meanwhile");
+            assert_eq!(says_so, count("file_groups_failed") > 0, "losers reported: {result:?}");
+            assert_eq!(count("file_groups_failed") > 0, count("skipped.conflict") > 0, "{result:?}");
+        }
+        Some(result)
+    }
+}
+
+/// Runs a job under a schedule to its end, once more in quiet, and checks everything.
+pub(crate) async fn play(world: &Arc<World>, job: &Job) {
+    let ended = job.run(world, 1).await;
+    world.check_kept();
+    lock(&world.scheduler).quiet = true;
+    if ended.is_none() {
+        job.run(world, 2).await.expect("nothing disturbs the second run");
+        world.check_kept();
+    }
+    job.run(world, 3).await.expect("nothing disturbs the third run");
+    let again = job.run(world, 4).await.expect("nothing disturbs the last run");
+    let message = again.outcome.unwrap();
+    let rewrites_all = job.options.get(job.action, "rewrite-all") == Some(&OptionValue::Bool(true));
+    assert!(message.starts_with("Nothing to do") || rewrites_all, "it goes on for ever: {message}");
+    world.check_kept();
+}
