@@ -1,15 +1,19 @@
 //! The frame of an Avro file (Avro specification, Object Container Files): its header is read and replaced, its
-//! blocks are recompressed, its records are never looked at.
+//! blocks are checked and recompressed, its records are never looked at.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use flate2::Compression;
+use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
 /// Header key of the compression codec.
 const CODEC: &str = "avro.codec";
+/// Most bytes the blocks of one file may inflate to. Manifests of 8 MiB, the target size, inflate to some tens of
+/// that; what says it is larger is damaged, or made to exhaust the memory.
+const MAX_PLAIN_BYTES: usize = 512 * 1024 * 1024;
 
 /// An Avro file taken apart.
 #[derive(Debug)]
@@ -92,6 +96,35 @@ impl<'a> Container<'a> {
         Ok(out)
     }
 
+    /// The file with its blocks checked against their lengths and inflated, so that no length in the frame is
+    /// believed by whoever decodes it. Blocks of other codecs than `deflate` are only checked.
+    pub(crate) fn into_plain(mut self) -> Result<Vec<u8>, String> {
+        let is_deflated = self.get(CODEC) == Some(b"deflate");
+        if is_deflated {
+            self.set(CODEC, b"null".to_vec());
+        }
+        let mut out = self.header_bytes();
+        let mut left = MAX_PLAIN_BYTES;
+        let mut cursor = Cursor(self.blocks);
+        while !cursor.0.is_empty() {
+            let records = cursor.long()?;
+            let block = cursor.bytes()?;
+            if cursor.take(SYNC_BYTES)? != self.sync {
+                return Err("a block does not end with the sync marker".to_owned());
+            }
+            put_long(&mut out, records);
+            if is_deflated {
+                let plain = inflate(block, left)?;
+                left -= plain.len();
+                put_bytes(&mut out, &plain);
+            } else {
+                put_bytes(&mut out, block);
+            }
+            out.extend_from_slice(self.sync);
+        }
+        Ok(out)
+    }
+
     fn header_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         put_long(&mut out, self.header.len() as i64);
@@ -105,6 +138,16 @@ impl<'a> Container<'a> {
         out.extend_from_slice(self.sync);
         out
     }
+}
+
+fn inflate(block: &[u8], limit: usize) -> Result<Vec<u8>, String> {
+    let mut plain = Vec::new();
+    let read = DeflateDecoder::new(block).take(limit as u64 + 1).read_to_end(&mut plain);
+    read.map_err(|error| format!("a block cannot be inflated: {error}"))?;
+    if plain.len() > limit {
+        return Err(format!("its blocks inflate to more than {MAX_PLAIN_BYTES} bytes"));
+    }
+    Ok(plain)
 }
 
 /// Reads Avro's primitive values off the front of a slice.
@@ -181,6 +224,45 @@ mod tests {
                 prop_assert_eq!(same.blocks, container.blocks);
             }
         }
+    }
+
+    /// A file of one block, compressed as its header says.
+    fn of_one_block(codec: &[u8], block: &[u8]) -> Vec<u8> {
+        let mut file = MAGIC.to_vec();
+        put_long(&mut file, 1);
+        put_bytes(&mut file, CODEC.as_bytes());
+        put_bytes(&mut file, codec);
+        put_long(&mut file, 0);
+        file.extend([7; SYNC_BYTES]);
+        put_long(&mut file, 1);
+        put_bytes(&mut file, block);
+        file.extend([7; SYNC_BYTES]);
+        file
+    }
+
+    #[test]
+    fn blocks_are_inflated_or_refused() {
+        let plain = of_one_block(b"null", b"records");
+        let compressed = Container::parse(&plain).and_then(Container::into_compressed);
+        let compressed = compressed.expect("it is sound");
+        assert_ne!(compressed, plain);
+        let again = Container::parse(&compressed).and_then(Container::into_plain);
+        assert_eq!(again.as_ref(), Ok(&plain));
+
+        let mut longer = plain.clone();
+        let at = longer.len() - SYNC_BYTES - b"records".len() - 1;
+        longer[at] = 0x7e;
+        assert!(Container::parse(&longer).and_then(Container::into_plain).is_err());
+    }
+
+    #[test]
+    fn a_bomb_is_refused() {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&[0; 10_000]).expect("memory takes it");
+        let bomb = encoder.finish().expect("memory takes it");
+        assert_eq!(inflate(&bomb, 10_000).map(|plain| plain.len()), Ok(10_000));
+        let refused = inflate(&bomb, 9_999);
+        assert!(refused.is_err_and(|reason| reason.contains("inflate to more than")));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use iceberg::spec::{
 };
 use tokio::task::spawn_blocking;
 
+use crate::container::Container;
 use crate::error::{ManifestError, MetadataKind};
 use crate::names;
 use crate::row_ids::inherit_first_row_ids;
@@ -65,7 +66,8 @@ pub async fn read_manifest<T: Send + 'static>(
 /// # Errors
 /// What is wrong with it, in one sentence.
 pub fn decode_manifest_list(bytes: &[u8], version: FormatVersion) -> Result<Vec<ManifestFile>, String> {
-    let list = ManifestList::parse_with_version(bytes, version).map_err(|error| error.to_string())?;
+    let plain = Container::parse(bytes)?.into_plain()?;
+    let list = ManifestList::parse_with_version(&plain, version).map_err(|error| error.to_string())?;
     Ok(list.consume_entries().into_iter().collect())
 }
 

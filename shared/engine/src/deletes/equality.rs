@@ -23,7 +23,9 @@ use snowpack_service::ports::Supervisor;
 use super::{Budget, field_of_any_schema};
 use crate::error::EngineError;
 use crate::file_error::FileError;
-use crate::read::{Column, FileSchema, ParquetFile, Resolver, Source, arrow_type, field_array, from_parquet};
+use crate::read::{
+    Column, FileSchema, ParquetFile, Resolver, Source, arrow_type, field_array, from_parquet, sound,
+};
 use crate::watch::watched;
 
 /// What a key takes in the map besides its bytes.
@@ -103,7 +105,8 @@ impl EqualityDeletes {
                 );
             }
             let set = sets.get_mut(&scope).expect("the set was just made");
-            watched(supervisor, read(io, delete, set, budget)).await??;
+            let reading = sound(delete.file.file_path(), read(io, delete, set, budget));
+            watched(supervisor, reading).await??;
         }
         Ok(Self {
             sets: sets

@@ -24,7 +24,7 @@ use snowpack_service::ports::Supervisor;
 use super::{Budget, vector};
 use crate::error::EngineError;
 use crate::file_error::FileError;
-use crate::read::{FileSchema, ParquetFile, field_id, from_parquet};
+use crate::read::{FileSchema, ParquetFile, field_id, from_parquet, sound};
 use crate::watch::watched;
 
 /// Reserved field ids of the two columns (spec, Reserved Field IDs), with their names for files without ids.
@@ -52,7 +52,7 @@ pub(super) async fn load<S: Supervisor>(
 ) -> Result<Vec<RoaringTreemap>, EngineError> {
     let mut positions = vec![RoaringTreemap::new(); files.len()];
     let reads = delete_files(files).into_iter().map(|(file, targets)| async move {
-        let found = read(io, &file, &targets).await?;
+        let found = sound(file.file.file_path(), read(io, &file, &targets)).await?;
         Ok::<_, FileError>((file, found))
     });
     let mut results = futures::stream::iter(reads).buffer_unordered(CONCURRENT_FILES);

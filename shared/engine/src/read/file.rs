@@ -17,6 +17,7 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::FOOTER_SIZE;
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
 
+use super::sound::sound_now;
 use crate::file_error::FileError;
 
 /// Read from the end at once. Holds the footer of all but the widest files, and whole small files, so those
@@ -140,7 +141,9 @@ async fn read_footer(
             read_exactly(handle, path, start..metadata_end).await?
         }
     };
-    ParquetMetaDataReader::decode_metadata(&bytes).map_err(|e| FileError::corrupt(path, e))
+    sound_now(path, || {
+        ParquetMetaDataReader::decode_metadata(&bytes).map_err(|e| FileError::corrupt(path, e))
+    })
 }
 
 impl AsyncFileReader for ParquetFile {

@@ -4,18 +4,6 @@
 //!
 //! A failure names its seed. `SNOWPACK_SCHEDULE_SEED=<seed>` runs that one alone and prints its await points.
 
-mod action;
-mod catalog;
-mod check;
-mod commit;
-mod files;
-mod lake;
-mod model;
-mod reader;
-mod scheduler;
-mod world;
-mod writers;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,20 +12,23 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use snowpack_domain::Action;
 
-use action::{Job, play};
-use model::Flaw;
-use scheduler::{Scheduler, WRITERS};
-use world::{World, lock};
+use crate::action::{Job, converge, play};
+use crate::lake::grown;
+use crate::model::Flaw;
+use crate::scheduler::{Scheduler, WRITERS};
+use crate::world::{World, lock};
 
 /// Random schedules in every run of the tests.
 const SCHEDULES: u64 = 10_000;
 /// Tables they start from: growing one costs more than running a schedule on a copy of it.
 const TABLES: u64 = 250;
+/// One schedule of so many ends with runs until nothing is left to do.
+const CONVERGES: u64 = 10;
 /// Runs one seed alone.
 const SEED: &str = "SNOWPACK_SCHEDULE_SEED";
 
 /// Runs `work` with no other thread: what happens is decided by the schedule alone.
-fn alone<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn alone<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -51,11 +42,19 @@ fn random(table: &World, seed: u64) -> Vec<String> {
     let mut rng = StdRng::seed_from_u64(!seed);
     let job = Job::random(&mut rng, table.table().1.format_version());
     let world = table.fork(Scheduler::random(seed));
-    let played = catch_unwind(AssertUnwindSafe(|| alone(play(&world, &job))));
-    let trace = std::mem::take(&mut lock(&world.scheduler).trace);
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        alone(async {
+            play(&world, &job).await;
+            if seed % CONVERGES == 0 && !job.rewrites_all() {
+                converge(&world, &job).await;
+            }
+        });
+    }));
+    let mut trace = std::mem::take(&mut lock(&world.scheduler).trace);
+    trace.insert(0, format!("{job:?}"));
     if let Err(panic) = played {
         if std::env::var(SEED).is_ok() {
-            println!("{job:?}\n{}", trace.join("\n"));
+            println!("{}", trace.join("\n"));
         }
         std::panic::resume_unwind(panic);
     }
@@ -63,7 +62,7 @@ fn random(table: &World, seed: u64) -> Vec<String> {
 }
 
 /// Runs `work` for every number below `count`, on all cores; panics with the numbers that failed.
-fn on_all_cores(count: u64, work: impl Fn(u64) + Sync) {
+pub(crate) fn on_all_cores(count: u64, work: impl Fn(u64) + Sync) {
     let (next, failed) = (AtomicU64::new(0), std::sync::Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, Into::into) {
@@ -88,11 +87,11 @@ fn on_all_cores(count: u64, work: impl Fn(u64) + Sync) {
 fn no_schedule_loses_or_resurrects_a_row() {
     if let Ok(seed) = std::env::var(SEED) {
         let seed: u64 = seed.parse().expect("the seed is a number");
-        random(&lake::grown(seed % TABLES, None), seed);
+        random(&grown(seed % TABLES, None), seed);
         return;
     }
     on_all_cores(TABLES, |table| {
-        let world = lake::grown(table, None);
+        let world = grown(table, None);
         for seed in (table..SCHEDULES).step_by(TABLES as usize) {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| random(&world, seed))) {
                 eprintln!("schedule {seed} failed");
@@ -116,7 +115,7 @@ fn every_await_point_meets_every_writer() {
     on_all_cores(actions.len() as u64, |index| {
         let (action, version) = actions[index as usize];
         let is_of_version = |table: &Arc<World>| table.table().1.format_version() as u64 == version;
-        let table = (0..).map(|seed| lake::grown(seed, None)).find(is_of_version).unwrap();
+        let table = (0..).map(|seed| grown(seed, None)).find(is_of_version).unwrap();
         let job = Job::of(action, &mut StdRng::seed_from_u64(7));
         let run = |point: u64, kind| {
             let world = table.fork(Scheduler::ordered(index, point, kind));
@@ -140,8 +139,11 @@ fn every_await_point_meets_every_writer() {
 #[test]
 fn the_same_seed_is_the_same_schedule() {
     for seed in 0..60 {
-        let run = || random(&lake::grown(seed, None), seed);
-        assert_eq!(run(), run(), "seed {seed}");
+        let run = || random(&grown(seed, None), seed);
+        let (first, second) = (run(), run());
+        let differs = first.iter().zip(&second).find(|(first, second)| first != second);
+        assert_eq!(differs, None, "seed {seed}: {}", first[0]);
+        assert_eq!(first.len(), second.len(), "seed {seed}");
     }
 }
 
@@ -150,7 +152,7 @@ fn the_same_seed_is_the_same_schedule() {
 fn faults_put_in_on_purpose_are_found() {
     for flaw in [Flaw::NoCompareAndSet, Flaw::BackdatedDeletes] {
         let found = (0..200).find(|&seed| {
-            let table = lake::grown(seed, Some(flaw));
+            let table = grown(seed, Some(flaw));
             catch_unwind(AssertUnwindSafe(|| random(&table, seed))).is_err()
         });
         assert!(found.is_some(), "no schedule notices {flaw:?}");

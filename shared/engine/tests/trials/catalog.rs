@@ -55,11 +55,13 @@ impl Process {
             base.metadata_location == version.to_string() && requirements.all(|one| one.check(Some(&metadata)).is_ok())
         };
         if !careless && !holds(base) {
-            lock(&self.world.model).conflicts += 1;
             return Err(CommitError::Conflict("the table changed".to_owned()));
         }
         self.world.apply(change.updates);
         self.applied.fetch_add(1, SeqCst);
+        if self.world.is_damaged.load(SeqCst) {
+            return Ok(());
+        }
         let (_, metadata) = self.world.table();
         if let Some(head) = metadata.current_snapshot() {
             self.world.check_snapshot(&metadata, head);

@@ -30,8 +30,6 @@ pub(crate) struct Model {
     pub(crate) next_id: i64,
     pub(crate) next_file: u64,
     pub(crate) flaw: Option<Flaw>,
-    /// Compare-and-sets that the action lost.
-    pub(crate) conflicts: u64,
 }
 
 impl World {

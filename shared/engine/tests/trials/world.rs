@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -49,6 +49,8 @@ pub(crate) struct World {
     /// Processes started. Only what the newest one asks for happens.
     pub(crate) process: AtomicU64,
     pub(crate) crashed: tokio::sync::Notify,
+    /// Its files are damaged: nobody can tell what it should hold.
+    pub(crate) is_damaged: AtomicBool,
 }
 
 impl World {
