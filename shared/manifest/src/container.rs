@@ -7,8 +7,12 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
+use crate::shape::Shape;
+
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
+/// Header key of the records' schema.
+const SCHEMA: &str = "avro.schema";
 /// Header key of the compression codec.
 const CODEC: &str = "avro.codec";
 /// Most bytes the blocks of one file may inflate to. Manifests of 8 MiB, the target size, inflate to some tens of
@@ -96,13 +100,18 @@ impl<'a> Container<'a> {
         Ok(out)
     }
 
-    /// The file with its blocks checked against their lengths and inflated, so that no length in the frame is
-    /// believed by whoever decodes it. Blocks of other codecs than `deflate` are only checked.
+    /// The file with its blocks inflated and checked, so that whoever decodes it believes no length that is not
+    /// true. Of blocks of other codecs than `deflate` only the frame is checked.
     pub(crate) fn into_plain(mut self) -> Result<Vec<u8>, String> {
         let is_deflated = self.get(CODEC) == Some(b"deflate");
         if is_deflated {
             self.set(CODEC, b"null".to_vec());
         }
+        let schema = self.get(SCHEMA).ok_or("its header has no schema")?;
+        let schema =
+            serde_json::from_slice(schema).map_err(|error| format!("its schema is no JSON: {error}"))?;
+        let shape = Shape::of(&schema);
+        let is_plain = self.get(CODEC).is_none_or(|codec| codec == b"null");
         let mut out = self.header_bytes();
         let mut left = MAX_PLAIN_BYTES;
         let mut cursor = Cursor(self.blocks);
@@ -116,8 +125,12 @@ impl<'a> Container<'a> {
             if is_deflated {
                 let plain = inflate(block, left)?;
                 left -= plain.len();
+                shape.check(&plain, records)?;
                 put_bytes(&mut out, &plain);
             } else {
+                if is_plain {
+                    shape.check(block, records)?;
+                }
                 put_bytes(&mut out, block);
             }
             out.extend_from_slice(self.sync);
@@ -142,7 +155,9 @@ impl<'a> Container<'a> {
 
 fn inflate(block: &[u8], limit: usize) -> Result<Vec<u8>, String> {
     let mut plain = Vec::new();
-    let read = DeflateDecoder::new(block).take(limit as u64 + 1).read_to_end(&mut plain);
+    let read = DeflateDecoder::new(block)
+        .take(limit as u64 + 1)
+        .read_to_end(&mut plain);
     read.map_err(|error| format!("a block cannot be inflated: {error}"))?;
     if plain.len() > limit {
         return Err(format!("its blocks inflate to more than {MAX_PLAIN_BYTES} bytes"));
@@ -151,10 +166,10 @@ fn inflate(block: &[u8], limit: usize) -> Result<Vec<u8>, String> {
 }
 
 /// Reads Avro's primitive values off the front of a slice.
-struct Cursor<'a>(&'a [u8]);
+pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
         let (taken, rest) = self
             .0
             .split_at_checked(length)
@@ -164,7 +179,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A zig-zag coded variable-length number.
-    fn long(&mut self) -> Result<i64, String> {
+    pub(crate) fn long(&mut self) -> Result<i64, String> {
         let mut value = 0_u64;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.take(1)?[0];
@@ -176,7 +191,7 @@ impl<'a> Cursor<'a> {
         Err("it has a number of more than 64 bits".to_owned())
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], String> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], String> {
         let length = self.long()?;
         let length = usize::try_from(length).map_err(|_| format!("it has a length of {length} bytes"))?;
         self.take(length)
@@ -229,7 +244,9 @@ mod tests {
     /// A file of one block, compressed as its header says.
     fn of_one_block(codec: &[u8], block: &[u8]) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
-        put_long(&mut file, 1);
+        put_long(&mut file, 2);
+        put_bytes(&mut file, SCHEMA.as_bytes());
+        put_bytes(&mut file, br#"{"type": "fixed", "name": "f", "size": 7}"#);
         put_bytes(&mut file, CODEC.as_bytes());
         put_bytes(&mut file, codec);
         put_long(&mut file, 0);

@@ -10,6 +10,7 @@ mod error;
 mod names;
 mod read;
 mod row_ids;
+mod shape;
 mod write;
 
 pub use error::{ManifestError, MetadataKind};

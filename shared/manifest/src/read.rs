@@ -38,7 +38,10 @@ pub async fn read_manifest_list(
     }
     let bytes = read_bytes(io, kind, path).await?;
     let version = metadata.format_version();
-    decode(kind, path, bytes.len(), move || decode_manifest_list(&bytes, version)).await
+    decode(kind, path, bytes.len(), move || {
+        decode_manifest_list(&bytes, version)
+    })
+    .await
 }
 
 /// Reads a manifest, its entries' snapshot ids and sequence numbers inherited, and hands it to `then` on the
@@ -58,7 +61,10 @@ pub async fn read_manifest<T: Send + 'static>(
     }
     let bytes = read_bytes(io, kind, path).await?;
     let listed = file.clone();
-    decode(kind, path, bytes.len(), move || then(decode_manifest(&bytes, &listed)?)).await
+    decode(kind, path, bytes.len(), move || {
+        then(decode_manifest(&bytes, &listed)?)
+    })
+    .await
 }
 
 /// Decodes a manifest list.
@@ -111,7 +117,9 @@ async fn decode<T: Send + 'static>(
     let work = || catch_unwind(AssertUnwindSafe(work));
     let decoded = match bytes {
         0..=DECODED_IN_PLACE => work(),
-        _ => spawn_blocking(work).await.unwrap_or_else(|ended| Err(Box::new(ended))),
+        _ => spawn_blocking(work)
+            .await
+            .unwrap_or_else(|ended| Err(Box::new(ended))),
     };
     match decoded {
         Ok(decoded) => decoded.map_err(|reason| ManifestError::damaged(kind, path, reason)),

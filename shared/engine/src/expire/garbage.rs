@@ -146,7 +146,10 @@ fn lists<'a>(
 }
 
 /// The manifests of expired snapshots. A manifest list that is gone cannot tell, and is skipped.
-async fn expired_manifests(before: &LoadedTable, expired: Vec<SnapshotRef>) -> BTreeMap<String, ManifestFile> {
+async fn expired_manifests(
+    before: &LoadedTable,
+    expired: Vec<SnapshotRef>,
+) -> BTreeMap<String, ManifestFile> {
     let mut manifests = BTreeMap::new();
     let mut lists = pin!(lists(before, expired));
     while let Some((snapshot, list)) = lists.next().await {

@@ -49,7 +49,10 @@ mod tests {
     async fn a_panic_is_an_error_that_names_the_file() {
         let error = sound::<()>("s3://b/f", async { panic!("no such page") }).await;
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("s3://b/f") && error.contains("no such page"), "{error}");
+        assert!(
+            error.contains("s3://b/f") && error.contains("no such page"),
+            "{error}"
+        );
         assert!(sound_now::<()>("s3://b/f", || panic!("no such page")).is_err());
     }
 }

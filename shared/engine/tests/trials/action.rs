@@ -18,7 +18,9 @@ use crate::world::{CUTOFF, World, lock};
 /// Runs after which nothing may be left to do: small groups are packed in several rounds.
 const MOST_RUNS: u64 = 10;
 
-use Action::{ExpireSnapshots, RemoveOrphanFiles, RewriteDataFiles, RewriteManifests, RewritePositionDeleteFiles};
+use Action::{
+    ExpireSnapshots, RemoveOrphanFiles, RewriteDataFiles, RewriteManifests, RewritePositionDeleteFiles,
+};
 
 /// An action with its options.
 #[derive(Clone, Debug)]
@@ -80,9 +82,18 @@ impl Job {
     fn sizes(&mut self, rng: &mut StdRng) {
         self.set("min-input-files", OptionValue::Int(rng.random_range(1..4)));
         self.set("rewrite-all", OptionValue::Bool(rng.random_bool(0.5)));
-        self.set("partial-progress.enabled", OptionValue::Bool(rng.random_bool(0.6)));
-        self.set("partial-progress.max-commits", OptionValue::Int(rng.random_range(1..5)));
-        self.set("max-concurrent-file-group-rewrites", OptionValue::Int(rng.random_range(1..4)));
+        self.set(
+            "partial-progress.enabled",
+            OptionValue::Bool(rng.random_bool(0.6)),
+        );
+        self.set(
+            "partial-progress.max-commits",
+            OptionValue::Int(rng.random_range(1..5)),
+        );
+        self.set(
+            "max-concurrent-file-group-rewrites",
+            OptionValue::Int(rng.random_range(1..4)),
+        );
         if rng.random_bool(0.4) {
             // A few tiny files make a group: several groups in each partition.
             self.set("max-file-group-size-bytes", OptionValue::Int(3000));
@@ -92,7 +103,10 @@ impl Job {
     fn rewrite(&mut self, rng: &mut StdRng) {
         self.sizes(rng);
         self.set("delete-file-threshold", OptionValue::Int(1));
-        self.set("use-starting-sequence-number", OptionValue::Bool(rng.random_bool(0.75)));
+        self.set(
+            "use-starting-sequence-number",
+            OptionValue::Bool(rng.random_bool(0.75)),
+        );
         self.set("remove-dangling-deletes", OptionValue::Bool(rng.random_bool(0.5)));
         if rng.random_bool(0.2) {
             self.set("output-spec-id", OptionValue::Int(rng.random_range(0..2)));
@@ -134,7 +148,9 @@ impl Job {
         let engine = MaintenanceEngine::new(catalog, clock, HashMap::new());
         let (table, provenance) = (table_id(), Provenance { job: None, fence });
         let supervisor = Arc::new(process.clone());
-        engine.run(&table, self.action, &self.options, &provenance, supervisor).await
+        engine
+            .run(&table, self.action, &self.options, &provenance, supervisor)
+            .await
     }
 
     fn judge(&self, process: &Process, ended: Result<ActionResult, ActionStop>) -> Option<ActionResult> {
@@ -156,8 +172,16 @@ impl Job {
             assert_eq!(count("commits"), applied, "commits reported: {result:?}");
             let message = result.outcome.clone().unwrap();
             let says_so = message.contains("that other writers changed meanwhile");
-            assert_eq!(says_so, count("file_groups_failed") > 0, "losers reported: {result:?}");
-            assert_eq!(count("file_groups_failed") > 0, count("skipped.conflict") > 0, "{result:?}");
+            assert_eq!(
+                says_so,
+                count("file_groups_failed") > 0,
+                "losers reported: {result:?}"
+            );
+            assert_eq!(
+                count("file_groups_failed") > 0,
+                count("skipped.conflict") > 0,
+                "{result:?}"
+            );
         }
         Some(result)
     }

@@ -1,8 +1,8 @@
 //! The catalog and the supervisor of the action under test, with an await point around every call.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 
 use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 use snowpack_domain::{Progress, TableId, Timestamp};
@@ -52,7 +52,8 @@ impl Process {
         let careless = lock(&self.world.model).flaw == Some(Flaw::NoCompareAndSet);
         let holds = |base: &LoadedTable| {
             let mut requirements = change.requirements.iter();
-            base.metadata_location == version.to_string() && requirements.all(|one| one.check(Some(&metadata)).is_ok())
+            base.metadata_location == version.to_string()
+                && requirements.all(|one| one.check(Some(&metadata)).is_ok())
         };
         if !careless && !holds(base) {
             return Err(CommitError::Conflict("the table changed".to_owned()));

@@ -25,12 +25,29 @@ impl World {
         let mut seen = BTreeSet::new();
         for file in live {
             let path = file.path();
-            assert!(seen.insert((path, file.file.content_offset())), "{path} is listed twice");
-            assert_eq!(self.bytes(path).len() as u64, file.file.file_size_in_bytes(), "size of {path}");
-            assert!(file.sequence <= file.file_sequence, "{path} is older than its file");
-            assert!(file.file_sequence <= snapshot.sequence_number(), "{path} is from the future");
+            assert!(
+                seen.insert((path, file.file.content_offset())),
+                "{path} is listed twice"
+            );
+            assert_eq!(
+                self.bytes(path).len() as u64,
+                file.file.file_size_in_bytes(),
+                "size of {path}"
+            );
+            assert!(
+                file.sequence <= file.file_sequence,
+                "{path} is older than its file"
+            );
+            assert!(
+                file.file_sequence <= snapshot.sequence_number(),
+                "{path} is from the future"
+            );
             if file.is_data() {
-                assert_eq!(self.records(path).len() as u64, file.file.record_count(), "rows of {path}");
+                assert_eq!(
+                    self.records(path).len() as u64,
+                    file.file.record_count(),
+                    "rows of {path}"
+                );
             }
         }
     }
@@ -52,15 +69,23 @@ impl World {
             let deleted = (listed.deleted_files_count, listed.deleted_rows_count);
             assert_eq!(deleted, count(ManifestStatus::Deleted), "deleted in {path}");
             let alive = manifest.entries().iter().filter(|entry| entry.is_alive());
-            let least = alive.map(|entry| entry.sequence_number().unwrap_or(listed.sequence_number)).min();
-            assert!(least.is_none_or(|least| listed.min_sequence_number <= least), "minimum of {path}");
+            let least = alive
+                .map(|entry| entry.sequence_number().unwrap_or(listed.sequence_number))
+                .min();
+            assert!(
+                least.is_none_or(|least| listed.min_sequence_number <= least),
+                "minimum of {path}"
+            );
         }
     }
 }
 
 fn check_vectors(live: &[Live]) {
     let mut vectors: BTreeMap<_, u32> = BTreeMap::new();
-    for file in live.iter().filter(|file| file.file.file_format() == DataFileFormat::Puffin) {
+    for file in live
+        .iter()
+        .filter(|file| file.file.file_format() == DataFileFormat::Puffin)
+    {
         *vectors.entry(file.file.referenced_data_file()).or_default() += 1;
     }
     let double = vectors.iter().find(|(_, count)| **count > 1);
@@ -70,6 +95,11 @@ fn check_vectors(live: &[Live]) {
 fn check_totals(live: &[Live], snapshot: &Snapshot) {
     let said = &snapshot.summary().additional_properties;
     for (name, total) in totals(live) {
-        assert_eq!(said.get(name), Some(&total.to_string()), "{name} of {}", snapshot.snapshot_id());
+        assert_eq!(
+            said.get(name),
+            Some(&total.to_string()),
+            "{name} of {}",
+            snapshot.snapshot_id()
+        );
     }
 }

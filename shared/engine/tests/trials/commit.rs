@@ -99,7 +99,8 @@ impl<'a> Draft<'a> {
             .referenced_data_file(new.referenced)
             .equality_ids(new.equality_ids);
         if let Some((offset, length)) = new.blob {
-            file.content_offset(Some(offset)).content_size_in_bytes(Some(length));
+            file.content_offset(Some(offset))
+                .content_size_in_bytes(Some(length));
         }
         self.world.put(&path, bytes, false);
         lock(&self.specs).insert(path, new.spec);
@@ -114,7 +115,8 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn remove(&mut self, file: &DataFile) {
-        self.removed.insert((file.file_path().to_owned(), file.content_offset()));
+        self.removed
+            .insert((file.file_path().to_owned(), file.content_offset()));
     }
 
     pub(crate) async fn commit(self) {
@@ -141,11 +143,18 @@ impl<'a> Draft<'a> {
         let mut by_kind: BTreeMap<(bool, i32), Vec<_>> = BTreeMap::new();
         for (file, spec, sequence) in &self.added {
             let is_data = file.content_type() == DataContentType::Data;
-            by_kind.entry((is_data, *spec)).or_default().push((file, *sequence));
+            by_kind
+                .entry((is_data, *spec))
+                .or_default()
+                .push((file, *sequence));
         }
         let mut manifests = Vec::new();
         for ((is_data, spec), files) in by_kind {
-            let content = if is_data { ManifestContentType::Data } else { ManifestContentType::Deletes };
+            let content = if is_data {
+                ManifestContentType::Data
+            } else {
+                ManifestContentType::Deletes
+            };
             let spec = self.metadata.partition_spec_by_id(spec).unwrap().as_ref().clone();
             let schema = Arc::clone(self.metadata.current_schema());
             let version = self.metadata.format_version();
@@ -153,7 +162,11 @@ impl<'a> Draft<'a> {
             for (file, sequence) in files {
                 sink.add(file.clone(), sequence).unwrap();
             }
-            manifests.push(sink.finish(&self.io, &self.path("metadata", "avro")).await.unwrap());
+            manifests.push(
+                sink.finish(&self.io, &self.path("metadata", "avro"))
+                    .await
+                    .unwrap(),
+            );
         }
         manifests
     }
@@ -177,12 +190,19 @@ impl<'a> Draft<'a> {
                 false => sink.keep(entry).unwrap(),
             }
         }
-        Some(sink.finish(&self.io, &self.path("metadata", "avro")).await.unwrap())
+        Some(
+            sink.finish(&self.io, &self.path("metadata", "avro"))
+                .await
+                .unwrap(),
+        )
     }
 
     async fn write_list(&self, path: &str, manifests: Vec<ManifestFile>) -> Option<(u64, u64)> {
         let file = self.io.new_output(path).unwrap().writer().await.unwrap();
-        let (parent, sequence) = (self.metadata.current_snapshot_id(), self.metadata.next_sequence_number());
+        let (parent, sequence) = (
+            self.metadata.current_snapshot_id(),
+            self.metadata.next_sequence_number(),
+        );
         let first = self.metadata.next_row_id();
         let mut writer = match self.metadata.format_version() {
             FormatVersion::V1 => ManifestListWriter::v1(file, self.id, parent),
@@ -200,8 +220,14 @@ impl<'a> Draft<'a> {
     }
 
     fn summarised(&self, snapshot: Snapshot, totals: BTreeMap<&'static str, u64>) -> Snapshot {
-        let totals = totals.into_iter().map(|(name, total)| (name.to_owned(), total.to_string()));
-        self.built(snapshot.manifest_list().to_owned(), snapshot.row_range(), totals.collect())
+        let totals = totals
+            .into_iter()
+            .map(|(name, total)| (name.to_owned(), total.to_string()));
+        self.built(
+            snapshot.manifest_list().to_owned(),
+            snapshot.row_range(),
+            totals.collect(),
+        )
     }
 
     fn built(&self, path: String, row_ids: Option<(u64, u64)>, totals: HashMap<String, String>) -> Snapshot {
@@ -242,7 +268,11 @@ pub(crate) fn totals(live: &[Live]) -> BTreeMap<&'static str, u64> {
         // Of a Puffin file only the blob counts, which is what the entry is about.
         let own_bytes = file.content_size_in_bytes().map(|bytes| bytes as u64);
         let bytes = own_bytes.unwrap_or(file.file_size_in_bytes());
-        for (name, more) in [(files, 1), (rows, file.record_count()), ("total-files-size", bytes)] {
+        for (name, more) in [
+            (files, 1),
+            (rows, file.record_count()),
+            ("total-files-size", bytes),
+        ] {
             *totals.get_mut(name).expect("all totals are listed above") += more;
         }
     }

@@ -39,7 +39,10 @@ const MAX_BYTES: usize = 900 * 1024 * 1024;
 
 fn check_memory(seed: u64) {
     let peak = MEMORY.max_allocated();
-    assert!(peak < MAX_BYTES, "seed {seed}: {peak} bytes were allocated at once");
+    assert!(
+        peak < MAX_BYTES,
+        "seed {seed}: {peak} bytes were allocated at once"
+    );
 }
 
 /// Tables that have deletes of every kind among them.
@@ -56,7 +59,13 @@ fn victims(world: &World) -> Vec<Vec<String>> {
     let (_, metadata) = world.table();
     let head = metadata.current_snapshot().expect("it has a history");
     let mut kinds = vec![vec![head.manifest_list().to_owned()]];
-    kinds.push(world.manifests(&metadata, head).into_iter().map(|file| file.manifest_path).collect());
+    kinds.push(
+        world
+            .manifests(&metadata, head)
+            .into_iter()
+            .map(|file| file.manifest_path)
+            .collect(),
+    );
     let live = world.live(&metadata, head);
     let of = |content, format| -> Vec<String> {
         let files = live.iter().filter(|file| file.file.content_type() == content);
@@ -108,7 +117,10 @@ fn actions_survive_damaged_files() {
             let named = cause.contains(LOCATION) || cause.contains("db.t");
             assert!(named, "seed {seed}: damage to {path} is reported as: {cause}");
             let bugs = ["failed an assertion", "ended early"];
-            assert!(!bugs.iter().any(|bug| cause.contains(bug)), "seed {seed}, {path}: {cause}");
+            assert!(
+                !bugs.iter().any(|bug| cause.contains(bug)),
+                "seed {seed}, {path}: {cause}"
+            );
         }
         check_memory(seed);
     });
@@ -124,12 +136,18 @@ fn damaged_manifests_are_errors_that_name_them() {
         let head = metadata.current_snapshot().expect("it has a history");
         let listed = world.manifests(&metadata, head);
         let manifest = listed.choose(&mut rng).expect("it has manifests");
-        let (list, of_manifest) = (world.bytes(head.manifest_list()), world.bytes(&manifest.manifest_path));
+        let (list, of_manifest) = (
+            world.bytes(head.manifest_list()),
+            world.bytes(&manifest.manifest_path),
+        );
         let copy = world.fork(Scheduler::default());
         let is_list = rng.random_bool(0.4);
         let (path, new) = match is_list {
             true => (head.manifest_list(), damaged(&mut rng, &list, &of_manifest)),
-            false => (manifest.manifest_path.as_str(), damaged(&mut rng, &of_manifest, &list)),
+            false => (
+                manifest.manifest_path.as_str(),
+                damaged(&mut rng, &of_manifest, &list),
+            ),
         };
         lock(&copy.files).get_mut(path).expect("it is there").bytes = new.into();
         let io = copy.io(0);
@@ -139,7 +157,10 @@ fn damaged_manifests_are_errors_that_name_them() {
                 false => read_manifest(&io, manifest, Ok).await.map(drop),
             }
         });
-        assert!(read.is_ok() || read.is_err_and(|error| error.to_string().contains(path)), "seed {seed}");
+        assert!(
+            read.is_ok() || read.is_err_and(|error| error.to_string().contains(path)),
+            "seed {seed}"
+        );
         check_memory(seed);
     });
 }
@@ -160,7 +181,10 @@ fn damaged_metadata_is_an_error_that_names_it() {
             false => damaged(&mut rng, text.as_bytes(), other.as_bytes()),
         };
         let read = read_metadata(&tables[0].fork(Scheduler::default()), new);
-        assert!(read.is_ok() || read.is_err_and(|error| error.contains("v9.metadata.json")), "seed {seed}");
+        assert!(
+            read.is_ok() || read.is_err_and(|error| error.contains("v9.metadata.json")),
+            "seed {seed}"
+        );
         check_memory(seed);
     });
 }
@@ -201,8 +225,15 @@ fn with_a_changed_member(rng: &mut StdRng, text: &str) -> String {
 /// Every place in a document, as a JSON pointer.
 fn collect(value: &Value, at: &mut String, places: &mut BTreeSet<String>) {
     let children: Vec<(String, &Value)> = match value {
-        Value::Object(members) => members.iter().map(|(name, child)| (name.clone(), child)).collect(),
-        Value::Array(elements) => elements.iter().enumerate().map(|(i, child)| (i.to_string(), child)).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, child)| (name.clone(), child))
+            .collect(),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .map(|(i, child)| (i.to_string(), child))
+            .collect(),
         _ => Vec::new(),
     };
     for (name, child) in children {
@@ -218,7 +249,11 @@ fn collect(value: &Value, at: &mut String, places: &mut BTreeSet<String>) {
 #[test]
 fn every_action_is_met_by_damage() {
     // Damage must not all be caught before an action starts: a sound table runs through.
-    for action in [Action::RewriteDataFiles, Action::RewriteManifests, Action::ExpireSnapshots] {
+    for action in [
+        Action::RewriteDataFiles,
+        Action::RewriteManifests,
+        Action::ExpireSnapshots,
+    ] {
         let world = tables()[0].fork(Scheduler::default());
         let job = Job::of(action, &mut StdRng::seed_from_u64(1));
         assert_eq!(alone(job.try_run(&world)), Ok(()), "{action}");

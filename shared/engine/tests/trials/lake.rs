@@ -50,7 +50,11 @@ pub(crate) fn grown(seed: u64, flaw: Option<Flaw>) -> Arc<World> {
         writers::act(&world, if step % 2 == 0 { WriterKind::Append } else { kind });
     }
     for orphan in 0..3 {
-        world.put(&format!("{LOCATION}/data/orphan-{orphan}.parquet"), Bytes::from_static(b"lost"), true);
+        world.put(
+            &format!("{LOCATION}/data/orphan-{orphan}.parquet"),
+            Bytes::from_static(b"lost"),
+            true,
+        );
     }
     lock(&world.model).flaw = flaw;
     world

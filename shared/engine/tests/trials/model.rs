@@ -56,7 +56,10 @@ impl World {
         for (id, row) in &rows {
             let before = model.rows.get(id).and_then(|before| before.lineage);
             let now = row.lineage.map(|(row_id, _)| row_id);
-            assert!(before.is_none_or(|(row_id, _)| Some(row_id) == now), "row {id} lost its row id");
+            assert!(
+                before.is_none_or(|(row_id, _)| Some(row_id) == now),
+                "row {id} lost its row id"
+            );
         }
         model.rows = rows;
         let rows = Arc::new(model.rows.clone());
@@ -101,7 +104,10 @@ fn assert_same(rows: &Rows, expected: &Rows, when: &str) {
         let expected = &expected[id];
         assert_eq!(row.values, expected.values, "{when}: row {id} changed");
         if expected.lineage.is_some() {
-            assert_eq!(row.lineage, expected.lineage, "{when}: the lineage of row {id} changed");
+            assert_eq!(
+                row.lineage, expected.lineage,
+                "{when}: the lineage of row {id} changed"
+            );
         }
     }
 }

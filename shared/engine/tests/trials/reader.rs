@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::RecordBatch;
 use bytes::Bytes;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, FormatVersion, Manifest, ManifestContentType, ManifestFile,
@@ -78,7 +78,9 @@ impl World {
     /// It is missing.
     pub(crate) fn bytes(&self, path: &str) -> Bytes {
         let files = lock(&self.files);
-        let stored = files.get(path).unwrap_or_else(|| panic!("{path} is referenced and missing"));
+        let stored = files
+            .get(path)
+            .unwrap_or_else(|| panic!("{path} is referenced and missing"));
         stored.bytes.clone()
     }
 
@@ -102,7 +104,12 @@ impl World {
         let mut live = Vec::new();
         for listed in self.manifests(metadata, snapshot) {
             let mut next_row_id = listed.first_row_id.map(|id| id as i64);
-            for entry in self.manifest(&listed).entries().iter().filter(|entry| entry.is_alive()) {
+            for entry in self
+                .manifest(&listed)
+                .entries()
+                .iter()
+                .filter(|entry| entry.is_alive())
+            {
                 let inherits = entry.status() == ManifestStatus::Added
                     || metadata.format_version() == FormatVersion::V1
                     || listed.sequence_number == 0;
@@ -136,7 +143,11 @@ impl World {
                 let position = position as u64;
                 if !gone.contains(&position) && !self.is_deleted_by_key(metadata, data, values, live) {
                     let row = row_of(metadata, data, position, values);
-                    found.push(Found { file: index, position, row });
+                    found.push(Found {
+                        file: index,
+                        position,
+                        row,
+                    });
                 }
             }
         }
@@ -145,8 +156,9 @@ impl World {
 
     /// The positions of a data file that position deletes or its deletion vector remove.
     pub(crate) fn deleted_positions(&self, data: &Live, live: &[Live]) -> BTreeSet<u64> {
-        let positional =
-            |file: &&Live| file.file.content_type() == DataContentType::PositionDeletes && data.sequence <= file.sequence;
+        let positional = |file: &&Live| {
+            file.file.content_type() == DataContentType::PositionDeletes && data.sequence <= file.sequence
+        };
         let vector = live.iter().filter(positional).find(|delete| {
             let about = delete.file.referenced_data_file();
             delete.file.file_format() == DataFileFormat::Puffin && about.as_deref() == Some(data.path())
@@ -168,7 +180,13 @@ impl World {
         named.collect()
     }
 
-    fn is_deleted_by_key(&self, metadata: &TableMetadata, data: &Live, values: &Values, live: &[Live]) -> bool {
+    fn is_deleted_by_key(
+        &self,
+        metadata: &TableMetadata,
+        data: &Live,
+        values: &Values,
+        live: &[Live],
+    ) -> bool {
         let by_key = |file: &&Live| file.file.content_type() == DataContentType::EqualityDeletes;
         live.iter().filter(by_key).any(|delete| {
             let spec = metadata.partition_spec_by_id(delete.spec_id).unwrap();
@@ -194,12 +212,17 @@ impl World {
     fn positions(&self, file: &DataFile) -> Arc<BTreeSet<(String, u64)>> {
         let bytes = self.bytes(file.file_path());
         let mut parsed = lock(&self.parsed);
-        let positions = parsed.positions.entry((file.file_path().to_owned(), file.content_offset()));
+        let positions = parsed
+            .positions
+            .entry((file.file_path().to_owned(), file.content_offset()));
         Arc::clone(positions.or_insert_with(|| {
             Arc::new(match file.referenced_data_file() {
                 Some(about) if file.file_format() == DataFileFormat::Puffin => {
                     let vector = vector_of(&bytes, file);
-                    vector.into_iter().map(|position| (about.clone(), position)).collect()
+                    vector
+                        .into_iter()
+                        .map(|position| (about.clone(), position))
+                        .collect()
                 }
                 _ => batches(bytes).iter().flat_map(positions_of).collect(),
             })
@@ -217,7 +240,10 @@ fn row_of(metadata: &TableMetadata, data: &Live, position: u64, values: &Values)
 }
 
 fn batches(bytes: Bytes) -> Vec<RecordBatch> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .unwrap()
+        .build()
+        .unwrap();
     reader.map(Result::unwrap).collect()
 }
 
@@ -237,7 +263,8 @@ fn values_of(batch: &RecordBatch) -> Vec<Values> {
 fn positions_of(batch: &RecordBatch) -> Vec<(String, u64)> {
     let column = |id: i32| {
         let schema = batch.schema();
-        let with_id = |field: &Arc<arrow_schema::Field>| field.metadata()[PARQUET_FIELD_ID_META_KEY] == id.to_string();
+        let with_id =
+            |field: &Arc<arrow_schema::Field>| field.metadata()[PARQUET_FIELD_ID_META_KEY] == id.to_string();
         Arc::clone(batch.column(schema.fields().iter().position(with_id).unwrap()))
     };
     let (paths, positions) = (column(FILE_PATH_ID), column(POS_ID));

@@ -109,7 +109,9 @@ impl Scheduler {
     pub(crate) fn random(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         // Some schedules are crowded and some have one writer somewhere in a long run.
-        let chance = *[0.5, 0.2, 0.08, 0.03, 0.01].choose(&mut rng).expect("it has elements");
+        let chance = *[0.5, 0.2, 0.08, 0.03, 0.01]
+            .choose(&mut rng)
+            .expect("it has elements");
         let crash_at = rng.random_bool(0.15).then(|| rng.random_range(0..120));
         Self {
             points: 0,
@@ -150,7 +152,11 @@ impl Scheduler {
             return Decision::GoOn;
         }
         if let Some((at, kind)) = self.ordered {
-            return if at == point { Decision::Write(kind) } else { Decision::GoOn };
+            return if at == point {
+                Decision::Write(kind)
+            } else {
+                Decision::GoOn
+            };
         }
         if self.crash_at == Some(point) {
             return Decision::Crash;

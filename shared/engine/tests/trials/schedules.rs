@@ -80,7 +80,10 @@ pub(crate) fn on_all_cores(count: u64, work: impl Fn(u64) + Sync) {
         }
     });
     let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "failed: {failed:?}; each runs alone with {SEED}=<number>");
+    assert!(
+        failed.is_empty(),
+        "failed: {failed:?}; each runs alone with {SEED}=<number>"
+    );
 }
 
 #[test]

@@ -118,7 +118,10 @@ impl World {
             let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
             Error::new(ErrorKind::Unexpected, format!("{path} does not exist")).with_source(source)
         };
-        lock(&self.files).get(path).map(|file| file.bytes.clone()).ok_or_else(missing)
+        lock(&self.files)
+            .get(path)
+            .map(|file| file.bytes.clone())
+            .ok_or_else(missing)
     }
 
     /// # Panics
@@ -162,7 +165,9 @@ impl ObjectStorage for Scheduled {
     fn list(&self, _: &StorageConfig, folder: &str) -> Listing {
         let (this, folder) = (self.clone(), format!("{}/", folder.trim_end_matches('/')));
         let pages = async move {
-            let files = this.effect("list", &folder, |world| lock(&world.files).clone()).await;
+            let files = this
+                .effect("list", &folder, |world| lock(&world.files).clone())
+                .await;
             let below = files.into_iter().filter(|(path, _)| path.starts_with(&folder));
             let listed: Vec<_> = below.map(|(path, file)| listed(path, &file)).collect();
             futures::stream::iter([Ok(listed)])
@@ -184,12 +189,15 @@ fn listed(location: String, file: &Stored) -> ListedFile {
 #[typetag::serde(name = "ScheduledStorage")]
 impl Storage for Scheduled {
     async fn exists(&self, path: &str) -> Result<bool> {
-        self.effect("exists", path, |world| Ok(world.get(path).is_ok())).await
+        self.effect("exists", path, |world| Ok(world.get(path).is_ok()))
+            .await
     }
 
     async fn metadata(&self, path: &str) -> Result<FileMetadata> {
         let bytes = self.effect("size", path, |world| world.get(path)).await?;
-        Ok(FileMetadata { size: bytes.len() as u64 })
+        Ok(FileMetadata {
+            size: bytes.len() as u64,
+        })
     }
 
     async fn read(&self, path: &str) -> Result<Bytes> {
@@ -202,18 +210,24 @@ impl Storage for Scheduled {
     }
 
     async fn write(&self, path: &str, bytes: Bytes) -> Result<()> {
-        self.effect("write", path, |world| world.put(path, bytes, false)).await;
+        self.effect("write", path, |world| world.put(path, bytes, false))
+            .await;
         Ok(())
     }
 
     async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
         let (storage, path) = (self.clone(), path.to_owned());
         let written = Vec::new();
-        Ok(Box::new(Writer { storage, path, written }))
+        Ok(Box::new(Writer {
+            storage,
+            path,
+            written,
+        }))
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
-        self.effect("delete", path, |world| drop(lock(&world.files).remove(path))).await;
+        self.effect("delete", path, |world| drop(lock(&world.files).remove(path)))
+            .await;
         Ok(())
     }
 

@@ -59,7 +59,9 @@ impl<'a> Writer<'a> {
         let head = metadata.current_snapshot();
         let live = head.map_or(Vec::new(), |head| world.live(&metadata, head));
         let rows = world.rows(&metadata, &live);
-        let meant = rows.iter().map(|found| (found.row.values[&ID], found.row.values.clone()));
+        let meant = rows
+            .iter()
+            .map(|found| (found.row.values[&ID], found.row.values.clone()));
         Self {
             world,
             meant: meant.collect(),
@@ -144,8 +146,15 @@ impl<'a> Writer<'a> {
             columns.extend([ROW_ID_ID, LAST_UPDATED_ID]);
         }
         let partition = self.metadata.partition_spec_by_id(spec).unwrap();
-        let values = partition.fields().iter().map(|field| rows[0][&field.source_id]).collect();
-        draft.write(NewFile::data(spec, values, rows.len()), parquet_of(rows, &columns))
+        let values = partition
+            .fields()
+            .iter()
+            .map(|field| rows[0][&field.source_id])
+            .collect();
+        draft.write(
+            NewFile::data(spec, values, rows.len()),
+            parquet_of(rows, &columns),
+        )
     }
 
     async fn append(mut self) {
@@ -180,7 +189,9 @@ impl<'a> Writer<'a> {
             FormatVersion::V3 => self.add_vectors(&mut draft, &doomed),
             _ => self.add_position_deletes(&mut draft, scope, &doomed),
         }
-        doomed.iter().for_each(|found| drop(self.meant.remove(&found.row.values[&ID])));
+        doomed
+            .iter()
+            .for_each(|found| drop(self.meant.remove(&found.row.values[&ID])));
         self.commit(draft).await;
     }
 
@@ -188,7 +199,10 @@ impl<'a> Writer<'a> {
         let path = |found: &Found| self.live[found.file].path().to_owned();
         let positions = doomed.iter().map(|found| (path(found), found.position)).collect();
         let paths: BTreeSet<_> = doomed.iter().map(path).collect();
-        let referenced = paths.first().filter(|_| paths.len() == 1 && self.chance(0.5)).cloned();
+        let referenced = paths
+            .first()
+            .filter(|_| paths.len() == 1 && self.chance(0.5))
+            .cloned();
         let new = NewFile {
             content: DataContentType::PositionDeletes,
             referenced,
@@ -205,7 +219,12 @@ impl<'a> Writer<'a> {
         for file in files {
             let data = &self.live[file];
             let mut positions = self.world.deleted_positions(data, &self.live);
-            positions.extend(doomed.iter().filter(|found| found.file == file).map(|found| found.position));
+            positions.extend(
+                doomed
+                    .iter()
+                    .filter(|found| found.file == file)
+                    .map(|found| found.position),
+            );
             let (puffin, offset, length) = puffin_of(&positions);
             let new = NewFile {
                 content: DataContentType::PositionDeletes,
@@ -230,7 +249,11 @@ impl<'a> Writer<'a> {
             return;
         }
         let column = if self.chance(0.7) { KEY } else { ID };
-        let most = if column == KEY { KEYS } else { lock(&self.world.model).next_id + 1 };
+        let most = if column == KEY {
+            KEYS
+        } else {
+            lock(&self.world.model).next_id + 1
+        };
         let keys: BTreeSet<i64> = (0..self.number(1..3)).map(|_| self.number(0..most)).collect();
         let rows: Vec<Values> = keys.iter().map(|key| Values::from([(column, *key)])).collect();
         let mut draft = self.draft(Operation::Delete);
@@ -305,7 +328,10 @@ impl<'a> Writer<'a> {
         let Some(scope) = self.pick(&self.rows).map(|found| self.live[found.file].clone()) else {
             return;
         };
-        let files = self.data().filter(|(_, file)| file.shares_partition(&scope)).take(3);
+        let files = self
+            .data()
+            .filter(|(_, file)| file.shares_partition(&scope))
+            .take(3);
         let files: Vec<_> = files.map(|(index, file)| (index, file.clone())).collect();
         let rows = files.iter().flat_map(|(index, _)| self.rows_of(*index));
         let rows: Vec<_> = rows.map(moved).collect();
@@ -323,7 +349,12 @@ impl<'a> Writer<'a> {
         let id = self.metadata.last_column_id() + 1;
         let name = crate::files::column_name(id);
         let column = NestedField::optional(id, name, Type::Primitive(PrimitiveType::Long));
-        let fields = schema.as_struct().fields().iter().cloned().chain([Arc::new(column)]);
+        let fields = schema
+            .as_struct()
+            .fields()
+            .iter()
+            .cloned()
+            .chain([Arc::new(column)]);
         let schema = Schema::builder().with_fields(fields).build().unwrap();
         let current = TableUpdate::SetCurrentSchema { schema_id: -1 };
         self.world.apply(vec![TableUpdate::AddSchema { schema }, current]);
@@ -333,7 +364,9 @@ impl<'a> Writer<'a> {
         let ids = self.metadata.partition_specs_iter().map(|spec| spec.spec_id());
         let mut ids: Vec<_> = ids.collect();
         ids.sort_unstable();
-        let spec_id = *ids.choose(&mut lock(&self.world.scheduler).rng).expect("a table has a spec");
+        let spec_id = *ids
+            .choose(&mut lock(&self.world.scheduler).rng)
+            .expect("a table has a spec");
         self.world.apply(vec![TableUpdate::SetDefaultSpec { spec_id }]);
     }
 
@@ -347,7 +380,11 @@ impl<'a> Writer<'a> {
         if self.metadata.snapshot_by_id(snapshot_id).is_none() {
             return;
         }
-        self.set_ref(MAIN_BRANCH, snapshot_id, SnapshotRetention::branch(None, None, None));
+        self.set_ref(
+            MAIN_BRANCH,
+            snapshot_id,
+            SnapshotRetention::branch(None, None, None),
+        );
         let mut model = lock(&self.world.model);
         model.rows = model.kept[&snapshot_id].as_ref().clone();
     }
@@ -361,7 +398,8 @@ impl<'a> Writer<'a> {
 
     fn set_ref(&self, name: &str, snapshot_id: i64, retention: SnapshotRetention) {
         let (ref_name, reference) = (name.to_owned(), SnapshotReference::new(snapshot_id, retention));
-        self.world.apply(vec![TableUpdate::SetSnapshotRef { ref_name, reference }]);
+        self.world
+            .apply(vec![TableUpdate::SetSnapshotRef { ref_name, reference }]);
     }
 
     async fn commit(self, draft: Draft<'_>) {
