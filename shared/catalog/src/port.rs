@@ -72,7 +72,7 @@ impl LoadedTable {
     }
 
     /// The same, its objects listed by `objects`.
-    pub(crate) fn with_objects(mut self, objects: Option<Arc<dyn ObjectStorage>>) -> Self {
+    pub fn with_objects(mut self, objects: Option<Arc<dyn ObjectStorage>>) -> Self {
         self.objects = objects;
         self
     }

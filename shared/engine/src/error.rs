@@ -1,8 +1,10 @@
 //! Why an action of the engine could not finish, and whether another attempt may help.
 
+use std::any::Any;
+
 use datafusion_common::DataFusionError;
 use snowpack_catalog::CatalogError;
-use snowpack_domain::{Action, OptionError};
+use snowpack_domain::{Action, OptionError, TableId};
 use snowpack_manifest::ManifestError;
 use snowpack_plan::{ExpiryError, PlanError};
 use snowpack_service::ports::ActionStop;
@@ -10,6 +12,7 @@ use snowpack_service::ports::ActionStop;
 use crate::deletes::SpillError;
 use crate::file_error::FileError;
 use crate::orphans::OrphanError;
+use crate::read::panic_text;
 use crate::verify::Checksum;
 
 /// Why an action stopped. Every message names the table, file or option.
@@ -121,6 +124,14 @@ pub(crate) enum EngineError {
     /// Deletes that do not fit memory could not be set aside.
     #[error(transparent)]
     Spill(#[from] SpillError),
+    /// An assertion of the engine failed: a bug.
+    #[error("table {table}: the engine failed an assertion ({reason}); what it had committed before stays")]
+    Panicked {
+        /// The table.
+        table: String,
+        /// What the assertion said.
+        reason: String,
+    },
     /// A task of this process ended without an answer.
     #[error("a task of the engine ended early: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -139,6 +150,14 @@ impl From<ActionStop> for EngineError {
 }
 
 impl EngineError {
+    /// The error of an action that panicked.
+    pub(crate) fn panicked(table: &TableId, panic: &(dyn Any + Send)) -> Self {
+        Self::Panicked {
+            table: table.to_string(),
+            reason: panic_text(panic).to_owned(),
+        }
+    }
+
     /// Whether the cause may pass by itself.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

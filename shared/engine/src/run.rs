@@ -1,8 +1,10 @@
 //! The engine behind the port: checks what is asked, loads the table, runs the action, measures, reports.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{
     Action, ActionResult, Compaction, Expiry, JobOptions, ManifestRewrite, OptionError, OrphanRemoval,
@@ -190,7 +192,11 @@ impl<C: Catalog, K: Clock> Engine for MaintenanceEngine<C, K> {
             provenance,
             supervisor,
         };
-        let report = Box::pin(self.act(task)).await.map_err(EngineError::into_stop)?;
+        let acting = AssertUnwindSafe(Box::pin(self.act(task))).catch_unwind();
+        let report = acting
+            .await
+            .unwrap_or_else(|panic| Err(EngineError::panicked(table, panic.as_ref())))
+            .map_err(EngineError::into_stop)?;
         let elapsed = self.clock.now() - started;
         Ok(ActionResult {
             action,

@@ -1,15 +1,23 @@
 //! The frame of an Avro file (Avro specification, Object Container Files): its header is read and replaced, its
-//! blocks are recompressed, its records are never looked at.
+//! blocks are checked and recompressed, its records are never looked at.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use flate2::Compression;
+use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
+
+use crate::shape::Shape;
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
+/// Header key of the records' schema.
+const SCHEMA: &str = "avro.schema";
 /// Header key of the compression codec.
 const CODEC: &str = "avro.codec";
+/// Most bytes the blocks of one file may inflate to. Manifests of 8 MiB, the target size, inflate to some tens of
+/// that; what says it is larger is damaged, or made to exhaust the memory.
+const MAX_PLAIN_BYTES: usize = 512 * 1024 * 1024;
 
 /// An Avro file taken apart.
 #[derive(Debug)]
@@ -92,6 +100,44 @@ impl<'a> Container<'a> {
         Ok(out)
     }
 
+    /// The file with its blocks inflated and checked, so that whoever decodes it believes no length that is not
+    /// true. Of blocks of other codecs than `deflate` only the frame is checked.
+    pub(crate) fn into_plain(mut self) -> Result<Vec<u8>, String> {
+        let is_deflated = self.get(CODEC) == Some(b"deflate");
+        if is_deflated {
+            self.set(CODEC, b"null".to_vec());
+        }
+        let schema = self.get(SCHEMA).ok_or("its header has no schema")?;
+        let schema =
+            serde_json::from_slice(schema).map_err(|error| format!("its schema is no JSON: {error}"))?;
+        let shape = Shape::of(&schema);
+        let is_plain = self.get(CODEC).is_none_or(|codec| codec == b"null");
+        let mut out = self.header_bytes();
+        let mut left = MAX_PLAIN_BYTES;
+        let mut cursor = Cursor(self.blocks);
+        while !cursor.0.is_empty() {
+            let records = cursor.long()?;
+            let block = cursor.bytes()?;
+            if cursor.take(SYNC_BYTES)? != self.sync {
+                return Err("a block does not end with the sync marker".to_owned());
+            }
+            put_long(&mut out, records);
+            if is_deflated {
+                let plain = inflate(block, left)?;
+                left -= plain.len();
+                shape.check(&plain, records)?;
+                put_bytes(&mut out, &plain);
+            } else {
+                if is_plain {
+                    shape.check(block, records)?;
+                }
+                put_bytes(&mut out, block);
+            }
+            out.extend_from_slice(self.sync);
+        }
+        Ok(out)
+    }
+
     fn header_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         put_long(&mut out, self.header.len() as i64);
@@ -107,11 +153,23 @@ impl<'a> Container<'a> {
     }
 }
 
+fn inflate(block: &[u8], limit: usize) -> Result<Vec<u8>, String> {
+    let mut plain = Vec::new();
+    let read = DeflateDecoder::new(block)
+        .take(limit as u64 + 1)
+        .read_to_end(&mut plain);
+    read.map_err(|error| format!("a block cannot be inflated: {error}"))?;
+    if plain.len() > limit {
+        return Err(format!("its blocks inflate to more than {MAX_PLAIN_BYTES} bytes"));
+    }
+    Ok(plain)
+}
+
 /// Reads Avro's primitive values off the front of a slice.
-struct Cursor<'a>(&'a [u8]);
+pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
         let (taken, rest) = self
             .0
             .split_at_checked(length)
@@ -121,7 +179,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A zig-zag coded variable-length number.
-    fn long(&mut self) -> Result<i64, String> {
+    pub(crate) fn long(&mut self) -> Result<i64, String> {
         let mut value = 0_u64;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.take(1)?[0];
@@ -133,7 +191,7 @@ impl<'a> Cursor<'a> {
         Err("it has a number of more than 64 bits".to_owned())
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], String> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], String> {
         let length = self.long()?;
         let length = usize::try_from(length).map_err(|_| format!("it has a length of {length} bytes"))?;
         self.take(length)
@@ -181,6 +239,47 @@ mod tests {
                 prop_assert_eq!(same.blocks, container.blocks);
             }
         }
+    }
+
+    /// A file of one block, compressed as its header says.
+    fn of_one_block(codec: &[u8], block: &[u8]) -> Vec<u8> {
+        let mut file = MAGIC.to_vec();
+        put_long(&mut file, 2);
+        put_bytes(&mut file, SCHEMA.as_bytes());
+        put_bytes(&mut file, br#"{"type": "fixed", "name": "f", "size": 7}"#);
+        put_bytes(&mut file, CODEC.as_bytes());
+        put_bytes(&mut file, codec);
+        put_long(&mut file, 0);
+        file.extend([7; SYNC_BYTES]);
+        put_long(&mut file, 1);
+        put_bytes(&mut file, block);
+        file.extend([7; SYNC_BYTES]);
+        file
+    }
+
+    #[test]
+    fn blocks_are_inflated_or_refused() {
+        let plain = of_one_block(b"null", b"records");
+        let compressed = Container::parse(&plain).and_then(Container::into_compressed);
+        let compressed = compressed.expect("it is sound");
+        assert_ne!(compressed, plain);
+        let again = Container::parse(&compressed).and_then(Container::into_plain);
+        assert_eq!(again.as_ref(), Ok(&plain));
+
+        let mut longer = plain.clone();
+        let at = longer.len() - SYNC_BYTES - b"records".len() - 1;
+        longer[at] = 0x7e;
+        assert!(Container::parse(&longer).and_then(Container::into_plain).is_err());
+    }
+
+    #[test]
+    fn a_bomb_is_refused() {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&[0; 10_000]).expect("memory takes it");
+        let bomb = encoder.finish().expect("memory takes it");
+        assert_eq!(inflate(&bomb, 10_000).map(|plain| plain.len()), Ok(10_000));
+        let refused = inflate(&bomb, 9_999);
+        assert!(refused.is_err_and(|reason| reason.contains("inflate to more than")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod error;
 mod names;
 mod read;
 mod row_ids;
+mod shape;
 mod write;
 
 pub use data_file::{to_builder, without_statistics};

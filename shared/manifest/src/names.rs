@@ -41,7 +41,7 @@ pub(crate) fn readable(manifest: &[u8]) -> Result<Readable, String> {
     container.set(AVRO_SCHEMA, schema.to_string().into_bytes());
     container.set(PARTITION_SPEC, Value::from(fields).to_string().into_bytes());
     Ok(Readable {
-        bytes: container.to_bytes(),
+        bytes: container.into_plain()?,
         spec,
     })
 }

@@ -3,6 +3,7 @@
 //! Inheritance follows the specification (Manifest Inheritance): snapshot ids and sequence numbers an entry
 //! does not carry come from the manifest list; everything v1 has sequence number 0.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,9 +14,13 @@ use iceberg::spec::{
 };
 use tokio::task::spawn_blocking;
 
+use crate::container::Container;
 use crate::error::{ManifestError, MetadataKind};
 use crate::names;
 use crate::row_ids::inherit_first_row_ids;
+
+/// Files up to this size, in bytes, are decoded where they were read: handing them to another thread costs more.
+const DECODED_IN_PLACE: usize = 16 * 1024;
 
 /// Reads the manifest list of a snapshot.
 ///
@@ -33,7 +38,10 @@ pub async fn read_manifest_list(
     }
     let bytes = read_bytes(io, kind, path).await?;
     let version = metadata.format_version();
-    decode(kind, path, move || decode_manifest_list(&bytes, version)).await
+    decode(kind, path, bytes.len(), move || {
+        decode_manifest_list(&bytes, version)
+    })
+    .await
 }
 
 /// Reads a manifest, its entries' snapshot ids and sequence numbers inherited, and hands it to `then` on the
@@ -53,7 +61,10 @@ pub async fn read_manifest<T: Send + 'static>(
     }
     let bytes = read_bytes(io, kind, path).await?;
     let listed = file.clone();
-    decode(kind, path, move || then(decode_manifest(&bytes, &listed)?)).await
+    decode(kind, path, bytes.len(), move || {
+        then(decode_manifest(&bytes, &listed)?)
+    })
+    .await
 }
 
 /// Decodes a manifest list.
@@ -61,7 +72,8 @@ pub async fn read_manifest<T: Send + 'static>(
 /// # Errors
 /// What is wrong with it, in one sentence.
 pub fn decode_manifest_list(bytes: &[u8], version: FormatVersion) -> Result<Vec<ManifestFile>, String> {
-    let list = ManifestList::parse_with_version(bytes, version).map_err(|error| error.to_string())?;
+    let plain = Container::parse(bytes)?.into_plain()?;
+    let list = ManifestList::parse_with_version(&plain, version).map_err(|error| error.to_string())?;
     Ok(list.consume_entries().into_iter().collect())
 }
 
@@ -95,13 +107,21 @@ async fn read_bytes(io: &FileIO, kind: MetadataKind, path: &str) -> Result<Bytes
         .map_err(unreadable)
 }
 
-/// Decodes off the async threads, on all cores. A panic of the decoder means a damaged file.
+/// Decodes: a large file off the async threads, on all cores. A panic of the decoder means a damaged file.
 async fn decode<T: Send + 'static>(
     kind: MetadataKind,
     path: &str,
+    bytes: usize,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, ManifestError> {
-    match spawn_blocking(work).await {
+    let work = || catch_unwind(AssertUnwindSafe(work));
+    let decoded = match bytes {
+        0..=DECODED_IN_PLACE => work(),
+        _ => spawn_blocking(work)
+            .await
+            .unwrap_or_else(|ended| Err(Box::new(ended))),
+    };
+    match decoded {
         Ok(decoded) => decoded.map_err(|reason| ManifestError::damaged(kind, path, reason)),
         Err(_panicked) => Err(ManifestError::damaged(kind, path, "it is not a valid Avro file")),
     }

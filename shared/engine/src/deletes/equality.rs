@@ -21,7 +21,7 @@ use super::spill::{KeySpill, SpillError, SpilledKeys};
 use super::{BATCH_ROWS, CONCURRENT_FILES, DeleteReader, field_of_any_schema};
 use crate::error::EngineError;
 use crate::file_error::FileError;
-use crate::read::{FileSchema, ParquetFile, from_parquet};
+use crate::read::{FileSchema, ParquetFile, from_parquet, sound};
 use crate::watch::watched;
 
 /// What the delete files of one set have in common.
@@ -107,7 +107,10 @@ impl EqualityDeletes {
         }
         let store = Mutex::new(KeyStore::new(memory_bytes, reader.scratch_bytes));
         let reads = sets.files.into_iter();
-        let reads = reads.map(|(file, set)| read(reader, file, set, &store));
+        let reads = reads.map(|(file, set)| {
+            let store = &store;
+            async move { sound(file.file.file_path(), read(reader, &file, &set, store)).await }
+        });
         let reads = futures::stream::iter(reads).buffer_unordered(CONCURRENT_FILES);
         watched(supervisor, reads.try_collect::<()>()).await??;
         let store = store.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -242,21 +245,21 @@ impl KeyStore {
 
 async fn read(
     reader: &DeleteReader,
-    delete: Arc<LiveFile>,
-    set: Arc<KeySet>,
+    delete: &LiveFile,
+    set: &KeySet,
     store: &Mutex<KeyStore>,
 ) -> Result<(), EngineError> {
     let path = delete.file.file_path();
     let parquet = ParquetFile::open(&reader.io, &delete.file).await?;
     let schema = FileSchema::resolve(parquet.metadata(), None).map_err(|e| FileError::corrupt(path, e))?;
-    let (_, leaves) = resolve(&set, schema.reader.schema().fields(), path)?;
+    let (_, leaves) = resolve(set, schema.reader.schema().fields(), path)?;
     let mask = ProjectionMask::leaves(schema.reader.parquet_schema(), leaves);
     let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(parquet, schema.reader)
         .with_projection(mask)
         .with_batch_size(BATCH_ROWS)
         .build()
         .map_err(|e| from_parquet(path, e))?;
-    let (columns, _) = resolve(&set, stream.schema().fields(), path)?;
+    let (columns, _) = resolve(set, stream.schema().fields(), path)?;
     let mut keys = Keys::new(columns).map_err(|e| FileError::schema(path, e))?;
     while let Some(batch) = stream.try_next().await.map_err(|e| from_parquet(path, e))? {
         let rows = keys.of(&batch).map_err(|e| FileError::corrupt(path, e))?;

@@ -23,7 +23,7 @@ use snowpack_service::ports::Supervisor;
 use super::{BATCH_ROWS, Budget, CONCURRENT_FILES, vector};
 use crate::error::EngineError;
 use crate::file_error::FileError;
-use crate::read::{FileSchema, ParquetFile, field_id, from_parquet};
+use crate::read::{FileSchema, ParquetFile, field_id, from_parquet, sound};
 use crate::watch::watched;
 
 /// Reserved field ids of the two columns (spec, Reserved Field IDs), with their names for files without ids.
@@ -50,7 +50,7 @@ pub(super) async fn load<S: Supervisor>(
     let reads = lists
         .flat_map(|list| list.reads())
         .map(|(list, place, file)| async move {
-            let found = list.read(io, place, &file).await?;
+            let found = sound(file.file.file_path(), list.read(io, place, &file)).await?;
             Ok::<_, FileError>((file, found))
         });
     let mut results = futures::stream::iter(reads).buffer_unordered(CONCURRENT_FILES);

@@ -5,7 +5,7 @@
 //! metadata reaches is struck off. Whatever cannot be read proves nothing: an unreadable file on the expired
 //! side is skipped, one on the kept side stops the search.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
 
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -146,8 +146,11 @@ fn lists<'a>(
 }
 
 /// The manifests of expired snapshots. A manifest list that is gone cannot tell, and is skipped.
-async fn expired_manifests(before: &LoadedTable, expired: Vec<SnapshotRef>) -> HashMap<String, ManifestFile> {
-    let mut manifests = HashMap::new();
+async fn expired_manifests(
+    before: &LoadedTable,
+    expired: Vec<SnapshotRef>,
+) -> BTreeMap<String, ManifestFile> {
+    let mut manifests = BTreeMap::new();
     let mut lists = pin!(lists(before, expired));
     while let Some((snapshot, list)) = lists.next().await {
         match list {
@@ -160,22 +163,29 @@ async fn expired_manifests(before: &LoadedTable, expired: Vec<SnapshotRef>) -> H
     manifests
 }
 
-async fn kept_manifests(after: &LoadedTable) -> Result<HashMap<String, ManifestFile>, ManifestError> {
-    let mut manifests = HashMap::new();
-    let mut lists = pin!(lists(after, after.metadata.snapshots().cloned().collect()));
+async fn kept_manifests(after: &LoadedTable) -> Result<BTreeMap<String, ManifestFile>, ManifestError> {
+    let mut manifests = BTreeMap::new();
+    let mut lists = pin!(lists(after, in_order(&after.metadata)));
     while let Some((_, list)) = lists.next().await {
         manifests.extend(list?.into_iter().map(|file| (key(&file.manifest_path), file)));
     }
     Ok(manifests)
 }
 
+/// Every snapshot, always in the same order: metadata keeps them in none.
+fn in_order(metadata: &TableMetadata) -> Vec<SnapshotRef> {
+    let mut snapshots: Vec<_> = metadata.snapshots().cloned().collect();
+    snapshots.sort_unstable_by_key(|snapshot| (snapshot.sequence_number(), snapshot.snapshot_id()));
+    snapshots
+}
+
 /// The live files of manifests. A manifest that cannot be read cannot tell, and is skipped.
 async fn listed_files(
     before: &LoadedTable,
-    manifests: &HashMap<String, ManifestFile>,
-) -> HashMap<String, Candidate> {
+    manifests: &BTreeMap<String, ManifestFile>,
+) -> BTreeMap<String, Candidate> {
     let cache = ManifestCache::none();
-    let mut files = HashMap::new();
+    let mut files = BTreeMap::new();
     let mut stream = pin!(cache.stream(&before.io, manifests.values().cloned().collect()));
     while let Some(read) = stream.next().await {
         let manifest = match read {
@@ -201,7 +211,7 @@ async fn listed_files(
 async fn strike_off(
     after: &LoadedTable,
     kept: Vec<ManifestFile>,
-    mut candidates: HashMap<String, Candidate>,
+    mut candidates: BTreeMap<String, Candidate>,
 ) -> Result<Vec<Candidate>, ManifestError> {
     let cache = ManifestCache::none();
     let mut stream = pin!(cache.stream(&after.io, kept));

@@ -92,7 +92,9 @@ impl Reachability {
         for path in statistics(&table.metadata) {
             self.insert(path);
         }
-        let snapshots = self.unread(table.metadata.snapshots(), |snapshot| snapshot.manifest_list());
+        let mut snapshots = self.unread(table.metadata.snapshots(), |snapshot| snapshot.manifest_list());
+        // Metadata keeps them in no order; runs that read in the same order can be repeated.
+        snapshots.sort_unstable_by_key(|snapshot| (snapshot.sequence_number(), snapshot.snapshot_id()));
         let read = |snapshot: SnapshotRef| async move {
             let list = read_manifest_list(&table.io, &table.metadata, &snapshot).await;
             let path = snapshot.manifest_list().to_owned();

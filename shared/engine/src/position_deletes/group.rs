@@ -15,7 +15,7 @@ use snowpack_plan::DeleteFileGroup;
 use snowpack_service::ports::Supervisor;
 
 use super::cursor::MergeStop;
-use super::input::DeleteReader;
+use super::input::{DeleteReader, DeletedRows};
 use super::merge::{Counts, Merge, unsorted_files};
 use super::output::{Limits, Output};
 use crate::commit::{Replacement, binding_schema};

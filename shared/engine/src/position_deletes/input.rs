@@ -4,7 +4,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, Int64Array, StringArray};
 use arrow_schema::{DataType, Fields};
-use futures::TryStreamExt;
+use futures::{TryFutureExt, TryStreamExt};
 use iceberg::io::FileIO;
 use iceberg::spec::DataFile;
 use parquet::arrow::ProjectionMask;
@@ -12,7 +12,7 @@ use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchS
 
 use crate::deletes::{FILE_PATH, POS, column};
 use crate::file_error::FileError;
-use crate::read::{FileSchema, ParquetFile, field_id, from_parquet};
+use crate::read::{FileSchema, ParquetFile, field_id, from_parquet, sound};
 
 /// Reserved field id of the optional column with the deleted rows (spec, Position Delete Files), and its name.
 const ROW: (i32, &str) = (2_147_483_544, "row");
@@ -48,6 +48,19 @@ impl DeleteReader {
         batch_rows: usize,
         deleted_rows: DeletedRows,
     ) -> Result<Self, FileError> {
+        sound(
+            file.file_path(),
+            Self::open_columns(io, file, batch_rows, deleted_rows),
+        )
+        .await
+    }
+
+    async fn open_columns(
+        io: &FileIO,
+        file: &DataFile,
+        batch_rows: usize,
+        deleted_rows: DeletedRows,
+    ) -> Result<Self, FileError> {
         let path = file.file_path();
         let parquet = ParquetFile::open(io, file).await?;
         let schema =
@@ -78,8 +91,9 @@ impl DeleteReader {
     /// # Errors
     /// The file cannot be read, or a delete has no path or no position.
     pub(super) async fn next(&mut self) -> Result<Option<Batch>, FileError> {
-        let next = self.stream.try_next().await;
-        let Some(batch) = next.map_err(|e| from_parquet(&self.path, e))? else {
+        let path = &self.path;
+        let next = self.stream.try_next().map_err(|e| from_parquet(path, e));
+        let Some(batch) = sound(path, next).await? else {
             return Ok(None);
         };
         let (paths, positions) = if self.path_first { (0, 1) } else { (1, 0) };

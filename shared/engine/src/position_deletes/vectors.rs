@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::DataFile;
-use snowpack_catalog::{Catalog, LoadedTable};
 use roaring::RoaringTreemap;
+use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{Timestamp, Verification};
 use snowpack_plan::{Conversion, LiveFile, VectorGroup, plan_vectors};
 use snowpack_service::ports::Supervisor;
@@ -85,9 +85,10 @@ async fn rewrite_group<S: Supervisor>(
     let content = match read {
         None => None,
         Some(mut read) => {
-            let copied = group.copies.iter().map(|vector| &vector.file);
-            read.add(positions_of(context, copied, supervisor).await?);
+            let copied: Vec<_> = group.copies.iter().map(|vector| &vector.file).collect();
+            read.add(positions_of(context, &copied, supervisor).await?);
             supervisor.reached(points::BEFORE_VERIFY);
+            let added: Vec<_> = added.iter().collect();
             let written = positions_of(context, &added, supervisor).await?;
             Some(Content { read, written })
         }
@@ -149,15 +150,19 @@ async fn convert<S: Supervisor>(
 }
 
 /// The sum over the positions of vectors, read anew.
-async fn positions_of<'a, S: Supervisor>(
+async fn positions_of<S: Supervisor>(
     context: &VectorContext,
-    vectors: impl IntoIterator<Item = &'a DataFile>,
+    vectors: &[&DataFile],
     supervisor: &S,
 ) -> Result<Checksum, EngineError> {
     let mut sum = Checksum::default();
     for file in vectors {
         let positions = watched(supervisor, read(&context.io, file)).await??;
-        add_positions(&mut sum, &file.referenced_data_file().unwrap_or_default(), &positions);
+        add_positions(
+            &mut sum,
+            &file.referenced_data_file().unwrap_or_default(),
+            &positions,
+        );
     }
     Ok(sum)
 }

@@ -20,6 +20,7 @@ use parquet::file::metadata::{
     FooterTail, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataPushDecoder, ParquetMetaDataReader,
 };
 
+use super::sound::sound_now;
 use crate::file_error::FileError;
 use crate::write::RawRowGroup;
 
@@ -198,8 +199,10 @@ async fn read_footer(
     };
     // Copied row groups pass the encodings of their pages on in full.
     let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
-    ParquetMetaDataReader::decode_metadata_with_options(&bytes, Some(&options))
-        .map_err(|e| FileError::corrupt(path, e))
+    sound_now(path, || {
+        ParquetMetaDataReader::decode_metadata_with_options(&bytes, Some(&options))
+            .map_err(|e| FileError::corrupt(path, e))
+    })
 }
 
 impl AsyncFileReader for ParquetFile {

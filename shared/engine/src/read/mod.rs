@@ -14,6 +14,7 @@ mod prefetch;
 mod projection;
 mod scan;
 mod schema;
+mod sound;
 
 pub(crate) use constant::{arrow_type, literal_at, table_arrow_schema};
 pub(crate) use convert::field_array;
@@ -24,3 +25,4 @@ pub(crate) use prefetch::{Chunks, PrefetchLimits};
 pub(crate) use projection::{Column, Resolver, Source};
 pub(crate) use scan::{Chunk, Payload, ScanContext, ScanTask};
 pub(crate) use schema::{FileSchema, field_id, leaf_count};
+pub(crate) use sound::{panic_text, sound};

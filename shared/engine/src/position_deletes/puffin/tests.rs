@@ -14,6 +14,7 @@ fn context() -> VectorContext {
     let table = SampleTable::new(&[StructType::new(vec![id.into()])], Vec::new(), &[]);
     VectorContext {
         io: table.io.clone(),
+        verify: Verification::Content,
         locations: LocationProvider::of(&table.metadata).unwrap(),
         table: Arc::clone(&table.metadata),
     }

@@ -1,0 +1,24 @@
+//! The engine tried on a whole table in memory: among other writers, dying processes, and damaged files.
+
+mod action;
+mod catalog;
+mod check;
+mod commit;
+mod damage;
+mod files;
+mod lake;
+mod model;
+mod mutation;
+mod reader;
+mod scheduler;
+mod schedules;
+mod world;
+mod writers;
+
+use std::alloc::System;
+
+use cap::Cap;
+
+/// Counts memory, so that a length in a damaged file that asks for too much of it is noticed.
+#[global_allocator]
+static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
