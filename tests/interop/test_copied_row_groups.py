@@ -22,10 +22,15 @@ def row_groups(table: Table) -> list[tuple[int, ...]]:
 
 
 def written_by_spark(catalog: Catalog, name: str, columns: str, query: str, **properties: str) -> Table:
-    """Files of one row group each, of a size that the table is then said to want."""
+    """Files of one row group each, of a size that the table is then said to want.
+
+    Rows come from another table: in files, Spark marks columns as required that a query cannot leave null.
+    """
     table = catalog.create(name, columns, **properties)
+    staged = catalog.create(f"{name}_staged", columns)
     for start in range(0, 3 * ROWS, ROWS):
-        table.insert(query.format(start, start + ROWS), 2)
+        staged.sql("insert overwrite {t} " + query.format(start, start + ROWS))
+        table.insert(f"select * from {staged.identifier}", 2)
     largest = max(sum(group) for group in row_groups(table))
     table.sql(f"alter table {{t}} set tblproperties ('write.parquet.row-group-size-bytes' = '{largest}')")
     return table

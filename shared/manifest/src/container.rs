@@ -266,7 +266,7 @@ mod tests {
         let again = Container::parse(&compressed).and_then(Container::into_plain);
         assert_eq!(again.as_ref(), Ok(&plain));
 
-        let mut longer = plain.clone();
+        let mut longer = plain;
         let at = longer.len() - SYNC_BYTES - b"records".len() - 1;
         longer[at] = 0x7e;
         assert!(Container::parse(&longer).and_then(Container::into_plain).is_err());

@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use iceberg::spec::{DataFile, NestedField, PrimitiveType, StructType};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use snowpack_domain::Verification;
 use snowpack_plan::ScanFile;
 
-use super::tests::{group, rewrite, run};
-use super::{RewriteContext, rewrite_group};
+use super::tests::{context, group, run};
+use super::{RewriteContext, RewrittenGroup, rewrite_group};
 use crate::fake::FakeSupervisor;
 use crate::sample::{SampleTable, Value, live};
 use crate::write::WrittenFiles;
@@ -74,13 +75,21 @@ async fn row_groups(table: &SampleTable, file: &DataFile) -> Vec<Bytes> {
     row_groups.collect()
 }
 
+/// Rewrites the files into one, without verifying contents, which would decode them all.
+async fn rewrite(table: &SampleTable, scans: Vec<ScanFile>) -> RewrittenGroup {
+    let context = context(table).verified(Verification::Counts);
+    let (written, supervisor) = (WrittenFiles::default(), FakeSupervisor::default());
+    let rewritten = rewrite_group(&context, &group(scans, 1), &written, &supervisor).await;
+    rewritten.unwrap()
+}
+
 /// Rewrites the files into one; returns how many of their row groups are in it as they were, and how many it has.
 async fn copied(table: &SampleTable, scans: Vec<ScanFile>) -> (usize, usize) {
     let mut before = HashSet::new();
     for scan in &scans {
         before.extend(row_groups(table, &scan.data.file).await);
     }
-    let rewritten = rewrite(table, &group(scans, 1)).await.unwrap();
+    let rewritten = rewrite(table, scans).await;
     let [file] = &rewritten.files[..] else {
         panic!("{} files", rewritten.files.len());
     };
@@ -105,9 +114,9 @@ fn what_is_copied_is_described_as_if_it_had_been_encoded() {
     run(async {
         let ranges = [(0, 14), (21, 35)];
         let (copying, scans) = table(&COPIED, &ranges).await;
-        let copied = rewrite(&copying, &group(scans, 1)).await.unwrap();
+        let copied = rewrite(&copying, scans).await;
         let (encoding, scans) = table(&COPIED[..1], &ranges).await;
-        let encoded = rewrite(&encoding, &group(scans, 1)).await.unwrap();
+        let encoded = rewrite(&encoding, scans).await;
         let ([copied], [encoded]) = (&copied.files[..], &encoded.files[..]) else {
             panic!("one file each");
         };

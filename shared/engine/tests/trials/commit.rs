@@ -130,7 +130,7 @@ impl<'a> Draft<'a> {
         let row_ids = self.write_list(&path, manifests).await;
         let snapshot = self.snapshot(path, row_ids);
         let totals = totals(&self.world.live(&self.metadata, &snapshot));
-        let snapshot = self.summarised(snapshot, totals);
+        let snapshot = self.summarised(&snapshot, totals);
         let branch = SnapshotRetention::branch(None, None, None);
         let (ref_name, reference) = (MAIN_BRANCH.to_owned(), SnapshotReference::new(self.id, branch));
         self.world.apply(vec![
@@ -219,7 +219,7 @@ impl<'a> Draft<'a> {
         self.built(path, row_ids, HashMap::new())
     }
 
-    fn summarised(&self, snapshot: Snapshot, totals: BTreeMap<&'static str, u64>) -> Snapshot {
+    fn summarised(&self, snapshot: &Snapshot, totals: BTreeMap<&'static str, u64>) -> Snapshot {
         let totals = totals
             .into_iter()
             .map(|(name, total)| (name.to_owned(), total.to_string()));

@@ -1,5 +1,7 @@
 //! The engine tried on a whole table in memory: among other writers, dying processes, and damaged files.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 mod action;
 mod catalog;
 mod check;

@@ -63,11 +63,14 @@ pub(crate) struct Found {
     pub(crate) row: Row,
 }
 
+/// The deletes of a file, or of the vector at an offset in it: data file and position.
+type Deleted = Arc<BTreeSet<(String, u64)>>;
+
 /// What is in the files that were read before: files never change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parsed {
     records: HashMap<String, Arc<Vec<Values>>>,
-    positions: HashMap<(String, Option<i64>), Arc<BTreeSet<(String, u64)>>>,
+    positions: HashMap<(String, Option<i64>), Deleted>,
     manifests: HashMap<String, Arc<Manifest>>,
 }
 
@@ -209,7 +212,7 @@ impl World {
         Arc::clone(rows.or_insert_with(|| Arc::new(batches(bytes).iter().flat_map(values_of).collect())))
     }
 
-    fn positions(&self, file: &DataFile) -> Arc<BTreeSet<(String, u64)>> {
+    fn positions(&self, file: &DataFile) -> Deleted {
         let bytes = self.bytes(file.file_path());
         let mut parsed = lock(&self.parsed);
         let positions = parsed

@@ -94,12 +94,13 @@ proptest! {
         let at = at % rows.len();
         let next = (at + 1) % rows.len();
         let intact = sum(&rows);
-        let changed = |change: &dyn Fn(&mut Vec<Row>)| {
+        type Change<'a> = &'a dyn Fn(&mut Vec<Row>);
+        let changed = |change: Change<'_>| {
             let mut changed = rows.clone();
             change(&mut changed);
             (sum(&changed) == intact, sorted(&changed) == sorted(&rows))
         };
-        let all: [&dyn Fn(&mut Vec<Row>); 6] = [
+        let all: [Change<'_>; 6] = [
             &|rows| rows[at].0 = other.0,
             &|rows| rows[at].1.clone_from(&other.1),
             &|rows| rows[at].2 = other.2,
