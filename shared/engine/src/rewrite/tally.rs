@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     rows_deleted: u64,
     groups: u64,
     groups_failed: u64,
+    /// New vectors of committed groups that other writers made superfluous.
+    left_out: u64,
     dangling: u64,
     vectors_in: u64,
     vectors_out: u64,
@@ -71,9 +73,10 @@ impl Tally {
         }
         self.vectors_in += vectors(group.replaced.iter().map(|file| &file.file));
         self.vectors_out += vectors(&group.added);
-        let left_out = whole.added.len() - group.added.len();
+        let left_out = (whole.added.len() - group.added.len()) as u64;
         if left_out > 0 {
-            *self.skipped.entry(CONFLICT).or_default() += left_out as u64;
+            self.left_out += left_out;
+            *self.skipped.entry(CONFLICT).or_default() += left_out;
         }
         self.rows_in += group.rows_in();
         self.rows_out += group.rows_out();
@@ -129,8 +132,12 @@ impl Tally {
     }
 
     fn report(&self, mut message: String) -> Report {
-        if self.groups_failed > 0 {
-            let left = counted(self.groups_failed, "file group");
+        let left = [
+            (self.groups_failed, "file group"),
+            (self.left_out, "deletion vector"),
+        ];
+        for (count, noun) in left.into_iter().filter(|(count, _)| *count > 0) {
+            let left = counted(count, noun);
             message.push_str(&format!("; left {left} that other writers changed meanwhile"));
         }
         let mut report = Report::new(message, self.counts());

@@ -97,6 +97,40 @@ fn delete_files_that_may_share_a_data_file_are_converted_together() {
 }
 
 #[test]
+fn filters_select_whole_conversions_and_whole_puffin_files() {
+    let data = vec![
+        FileOf::data("a", 10).partition(1),
+        FileOf::data("b", 10).partition(2),
+        FileOf::data("c", 10).partition(1),
+        FileOf::data("d", 10).partition(2),
+        FileOf::data("e", 10).partition(1),
+    ];
+    let deletes = vec![
+        delete_of("pa", "a", 3).partition(1),
+        delete_of("pb", "b", 3).partition(2),
+        vector("mixed", "c", 10, 400).partition(1),
+        vector("mixed", "d", 10, 400).partition(2),
+        vector("inside", "e", 10, 400).partition(1),
+        delete_of("dead", "x", 3).partition(1),
+        delete_of("dead-outside", "y", 3).partition(2),
+    ];
+    let settings = PositionDeleteCompaction {
+        filter: Some("part = 1".to_owned()),
+        rewrite_all: true,
+        ..settings()
+    };
+    let plan = plan(&state(data, deletes), &metadata(), &settings).unwrap();
+    let mut taken: Vec<_> = plan
+        .groups
+        .iter()
+        .flat_map(|group| paths(group.files()))
+        .collect();
+    taken.sort_unstable();
+    assert_eq!(taken, ["dead", "inside", "pa"]);
+    assert_eq!(skipped(&plan), [("filtered_out", 3)]);
+}
+
+#[test]
 fn what_applies_to_nothing_is_dropped_unread() {
     let data = vec![
         FileOf::data("a", 10).at(9),
