@@ -85,6 +85,8 @@ def _check_snapshot(static: StaticTable, snapshot, seen: dict) -> None:
 def _vector_sizes(table: Table) -> dict[str, list[int]]:
     """Sizes of the live deletion vectors by Puffin file, from Spark: PyIceberg does not tell where in it they are."""
     sizes: dict[str, list[int]] = {}
+    if table.java().operations().current().formatVersion() < 3:
+        return sizes
     places = set()
     for row in table.metadata_table("delete_files where content_offset is not null"):
         assert (row.file_path, row.content_offset) not in places, "a vector is listed twice"
