@@ -46,6 +46,12 @@ def lake(session, scratch: Path) -> Catalog:
 
 
 @pytest.fixture(scope="session")
+def sound_lake(session, scratch: Path) -> Catalog:
+    """A catalog all of whose tables can be loaded."""
+    return sqlite_catalog(session, scratch, "sound")
+
+
+@pytest.fixture(scope="session")
 def v0_catalog(session, scratch: Path) -> Catalog:
     """A catalog file in the form Java wrote before it knew views."""
     return sqlite_catalog(session, scratch, "v0", schema="V0")

@@ -18,7 +18,7 @@ mod visible;
 pub(crate) use error::OrphanError;
 use futures::TryStreamExt;
 use identity::Names;
-use places::{Neighbours, Place};
+use places::{Chosen, Neighbours, Place};
 use plan::{FrozenPlan, human_bytes};
 use reachable::Reachability;
 use sieve::{Sieve, is_unreferenced};
@@ -62,7 +62,7 @@ impl<C: Catalog, S: Supervisor> OrphanFiles<'_, C, S> {
         let names = Names::of(&self.settings);
         let neighbours = neighbours::find(self.catalog, &table.id, &names);
         let neighbours = watched(self.supervisor, neighbours).await??;
-        let places = places::choose(table, &self.settings, &neighbours, &names)?;
+        let Chosen { places, left_out } = places::choose(table, &self.settings, &neighbours, &names)?;
         let mut reach = Reachability::new(names);
         watched(self.supervisor, reach.add(table)).await??;
         let mut sieves = Vec::new();
@@ -80,7 +80,7 @@ impl<C: Catalog, S: Supervisor> OrphanFiles<'_, C, S> {
         }
         let plan = FrozenPlan::freeze(orphans);
         let outcome = self.execute(table, &plan, &mut reach).await?;
-        Ok(outcome.report(listed, overflowed))
+        Ok(outcome.report(listed, overflowed, &left_out))
     }
 
     async fn list<'b>(
@@ -185,30 +185,22 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn report(self, listed: u64, overflowed: bool) -> Report {
-        let more = if overflowed {
-            "; there are more, run it again"
-        } else {
-            ""
-        };
-        match self {
+    fn report(self, listed: u64, overflowed: bool, left_out: &[String]) -> Report {
+        let (mut message, orphans, bytes) = match self {
             Self::NothingFound => {
                 let message = format!("Nothing to do: no orphan among {}", counted(listed, "file"));
-                report(message, listed, 0, 0)
+                (message, 0, 0)
             }
             Self::Would { files, bytes, digest } => {
                 let what = counted(files, "orphan file");
                 let size = human_bytes(bytes);
-                let message = format!("Would remove {what} ({size}), a list with SHA-256 {digest}{more}");
-                report(message, listed, files, bytes)
+                let message = format!("Would remove {what} ({size}), a list with SHA-256 {digest}");
+                (message, files, bytes)
             }
             Self::Removed(removed) => {
                 let deleted = removed.deletion.deleted;
-                let mut message = format!(
-                    "Removed {} ({}){more}",
-                    counted(deleted, "orphan file"),
-                    human_bytes(removed.bytes)
-                );
+                let what = counted(deleted, "orphan file");
+                let mut message = format!("Removed {what} ({})", human_bytes(removed.bytes));
                 if removed.deletion.failed > 0 {
                     let failed = counted(removed.deletion.failed, "file");
                     message = format!("{message}; {failed} could not be deleted");
@@ -216,9 +208,16 @@ impl Outcome {
                 if removed.gc_disabled {
                     message.push_str("; stopped, because gc.enabled was set to false");
                 }
-                report(message, listed, deleted, removed.bytes)
+                (message, deleted, removed.bytes)
             }
+        };
+        if overflowed {
+            message.push_str("; there are more, run it again");
         }
+        for reason in left_out {
+            message = format!("{message}; {reason}");
+        }
+        report(message, listed, orphans, bytes)
     }
 }
 

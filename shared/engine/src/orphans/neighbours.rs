@@ -27,17 +27,17 @@ pub(crate) async fn find<C: Catalog>(
     let databases = match permitted(catalog.databases().await)? {
         Some(databases) => databases,
         None => {
-            neighbours.some_unknown = true;
+            neighbours.unknown = Some("databases that may not be listed".to_owned());
             vec![own.database.as_str().to_owned()]
         }
     };
     for database in databases {
         match permitted(catalog.tables(&database).await)? {
             Some(found) => tables.extend(found),
-            None => neighbours.some_unknown = true,
+            None => neighbours.unknown = Some(format!("tables of {database}, which may not be listed")),
         }
         if tables.len() > MOST_TABLES {
-            neighbours.some_unknown = true;
+            neighbours.unknown = Some(format!("tables beyond the first {MOST_TABLES}"));
             break;
         }
     }
@@ -58,7 +58,7 @@ pub(crate) async fn find<C: Catalog>(
             Err(CatalogError::NoSuchTable(_)) => {}
             Err(error) => {
                 tracing::warn!(%table, %error, "its location is not known");
-                neighbours.some_unknown = true;
+                neighbours.unknown = Some(format!("{table}, which cannot be loaded"));
             }
         }
     }

@@ -33,13 +33,22 @@ impl Place {
     }
 }
 
+/// The folders of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    /// To be listed.
+    pub(crate) places: Vec<Place>,
+    /// Places of the table that are not, each with the reason, in words.
+    pub(crate) left_out: Vec<String>,
+}
+
 /// Where the files of other tables of the catalog are.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Neighbours {
     /// A table and one of its locations.
     pub(crate) places: Vec<(String, FileUri)>,
-    /// Tables may be missing from `places`.
-    pub(crate) some_unknown: bool,
+    /// The first tables that may be missing from `places`, in words.
+    pub(crate) unknown: Option<String>,
 }
 
 impl Neighbours {
@@ -49,10 +58,11 @@ impl Neighbours {
         found.map(|(table, _)| table.as_str())
     }
 
-    /// Whether a place outside of a table's own location is certainly nobody else's.
-    fn leave_alone(&self, place: &FileUri) -> bool {
+    /// Whose files may be in a place outside of a table's own location; `None` when certainly nobody else's.
+    fn sharer(&self, place: &FileUri) -> Option<&str> {
         let overlaps = |other: &FileUri| place.contains(other) || other.contains(place);
-        !self.some_unknown && !self.places.iter().any(|(_, other)| overlaps(other))
+        let known = self.places.iter().find(|(_, other)| overlaps(other));
+        known.map(|(table, _)| table.as_str()).or(self.unknown.as_deref())
     }
 }
 
@@ -78,24 +88,27 @@ pub(crate) fn choose(
     settings: &OrphanRemoval,
     neighbours: &Neighbours,
     names: &Names,
-) -> Result<Vec<Place>, OrphanError> {
+) -> Result<Chosen, OrphanError> {
     let own = own_places(places_of(&table.metadata, names), neighbours);
     let chosen = match &settings.location {
         None => own,
         Some(location) => {
             let asked = Place::new(location, names);
-            if !asked.uri.is_root() && !own.iter().any(|place| place.uri.contains(&asked.uri)) {
-                let own: Vec<_> = own.into_iter().map(|place| place.spelled).collect();
+            if !asked.uri.is_root() && !own.places.iter().any(|place| place.uri.contains(&asked.uri)) {
+                let own: Vec<_> = own.places.into_iter().map(|place| place.spelled).collect();
                 return Err(OrphanError::Outside {
                     table: table.id.to_string(),
                     location: asked.spelled,
                     own: own.join(", "),
                 });
             }
-            vec![asked]
+            Chosen {
+                places: vec![asked],
+                left_out: Vec::new(),
+            }
         }
     };
-    for place in &chosen {
+    for place in &chosen.places {
         check(table, place, neighbours)?;
     }
     Ok(chosen)
@@ -120,21 +133,27 @@ fn check(table: &LoadedTable, place: &Place, neighbours: &Neighbours) -> Result<
 
 /// The table's location and those of its other places that neither overlap one already taken nor belong to
 /// anybody else.
-fn own_places(all: Vec<Place>, neighbours: &Neighbours) -> Vec<Place> {
-    let mut own: Vec<Place> = Vec::new();
+fn own_places(all: Vec<Place>, neighbours: &Neighbours) -> Chosen {
+    let mut own = Chosen::default();
     for place in all {
-        let is_location = own.is_empty();
-        let overlaps = own
-            .iter()
-            .any(|taken| taken.uri.contains(&place.uri) || place.uri.contains(&taken.uri));
-        let is_safe = !place.uri.is_root() && !overlaps && neighbours.leave_alone(&place.uri);
-        if is_location || is_safe {
-            own.push(place);
-        } else if !overlaps {
-            tracing::warn!(
-                location = place.spelled,
-                "not looked at for orphans: it may hold files of other tables"
-            );
+        let is_listed = own.places.iter().any(|taken| taken.uri.contains(&place.uri));
+        let wider_than = own.places.iter().find(|taken| place.uri.contains(&taken.uri));
+        let doubt = if own.places.is_empty() || is_listed {
+            None
+        } else if place.uri.is_root() {
+            Some("is a whole bucket or file system".to_owned())
+        } else if let Some(sharer) = neighbours.sharer(&place.uri) {
+            Some(format!("may hold files of {sharer}"))
+        } else {
+            wider_than.map(|taken| format!("contains {}", taken.spelled))
+        };
+        match doubt {
+            Some(doubt) => {
+                let reason = format!("{} was not looked at: it {doubt}", place.spelled);
+                own.left_out.push(reason);
+            }
+            None if is_listed => {}
+            None => own.places.push(place),
         }
     }
     own

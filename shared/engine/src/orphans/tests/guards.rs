@@ -166,25 +166,44 @@ async fn places_elsewhere_are_looked_at_only_when_they_are_this_tables_alone() {
         let mut shared = Lake::with(&elsewhere).await;
         neighbour(&shared, "other", &shared.location("o"), &others);
         shared.write("files/p=1/a");
-        assert!(shared.message().await.starts_with("Nothing to do"));
+        let reason = format!(
+            "{} was not looked at: it may hold files of ",
+            shared.location("files")
+        );
+        assert_nothing_done(&shared, &format!("{reason}db.other")).await;
         shared.settings.location = Some(shared.location("files"));
         assert!(shared.refusal().await.contains("does not lie within"));
     }
     let unsure = Lake::with(&elsewhere).await;
     unknown_neighbour(&unsure);
     unsure.write("files/p=1/a");
-    assert!(unsure.message().await.starts_with("Nothing to do"));
+    assert_nothing_done(&unsure, ", which cannot be loaded").await;
     let denied = Lake::with(&elsewhere).await;
     denied.table.catalog.lists_denied.store(true, Ordering::SeqCst);
     denied.write("files/p=1/a");
     denied.write("t/b");
-    assert_eq!(denied.message().await, "Removed 1 orphan file (10 B)");
+    let message = denied.message().await;
+    assert!(message.starts_with("Removed 1 orphan file (10 B); "), "{message}");
+    assert!(message.ends_with(", which may not be listed") || message.ends_with(" that may not be listed"));
     assert!(denied.path("files/p=1/a").exists());
-    for above in ["{}", "/", "s3://bucket"] {
+    for (above, reason) in [
+        ("{}", "was not looked at: it contains "),
+        ("/", "was not looked at: it is a whole bucket or file system"),
+        (
+            "s3://bucket",
+            "was not looked at: it is a whole bucket or file system",
+        ),
+    ] {
         let lake = Lake::with(&[("write.data.path", above)]).await;
         lake.write("x/a");
-        assert!(lake.message().await.starts_with("Nothing to do"), "{above}");
+        assert_nothing_done(&lake, reason).await;
     }
+}
+
+async fn assert_nothing_done(lake: &Lake, reason: &str) {
+    let message = lake.message().await;
+    assert!(message.starts_with("Nothing to do"), "{message}");
+    assert!(message.contains(reason), "{message}");
 }
 
 #[tokio::test]
@@ -259,7 +278,9 @@ async fn more_orphans_than_one_run_holds_are_left_for_the_next() {
         lake.write(&format!("t/data/{index}"));
     }
     let (table, names) = (lake.table.now(), Names::of(&lake.settings));
-    let places = places::choose(&table, &lake.settings, &Neighbours::default(), &names).unwrap();
+    let places = places::choose(&table, &lake.settings, &Neighbours::default(), &names)
+        .unwrap()
+        .places;
     let mut reach = Reachability::new(names);
     reach.add(&table).await.unwrap();
     let mut sieve = Sieve::new(&table, &places[0], &lake.settings, &reach).holding(5);

@@ -168,7 +168,7 @@ proptest! {
         let table = FakeTable::at("file:/w", disk(), FormatVersion::V2, HashMap::new()).now();
         let settings = settings();
         let names = Names::of(&settings);
-        let places = places::choose(&table, &settings, &Neighbours::default(), &names).unwrap();
+        let places = places::choose(&table, &settings, &Neighbours::default(), &names).unwrap().places;
         let mut reach = Reachability::new(names);
         for leaf in &leaves {
             if let Some(way) = leaf.spelled {
