@@ -40,4 +40,4 @@ pub use state::{NO_SNAPSHOT, TableState, read_manifest_list};
 pub use supported::{check_files, check_metadata, check_position_delete_settings, check_settings};
 pub use tables::CatalogTables;
 pub use types::{FileGroup, LiveFile, RewritePlan, ScanFile, SkipReason};
-pub use vectors::{Conversion, VectorGroup, VectorPlan};
+pub use vectors::{Conversion, VectorGroup};

@@ -5,7 +5,7 @@ use snowpack_domain::{Compaction, PositionDeleteCompaction};
 
 use crate::error::PlanError;
 use crate::filter::FileFilter;
-use crate::position_deletes::{self, DeletePlan};
+use crate::position_deletes::{self, DeleteFileGroup, DeletePlan};
 use crate::rewrite::plan;
 use crate::state::TableState;
 use crate::supported::{
@@ -13,7 +13,7 @@ use crate::supported::{
     unsupported,
 };
 use crate::types::RewritePlan;
-use crate::vectors::{self, VectorPlan};
+use crate::vectors::{self, VectorGroup};
 
 /// Reads the current snapshot and plans its rewrite. A table without a snapshot has an empty plan.
 ///
@@ -41,7 +41,7 @@ pub async fn plan_rewrite(
 pub async fn plan_position_deletes(
     table: &LoadedTable,
     settings: &PositionDeleteCompaction,
-) -> Result<DeletePlan, PlanError> {
+) -> Result<DeletePlan<DeleteFileGroup>, PlanError> {
     check_metadata(table)?;
     check_position_delete_settings(table, settings)?;
     let state = TableState::read(table).await?;
@@ -56,7 +56,7 @@ pub async fn plan_position_deletes(
 pub async fn plan_vectors(
     table: &LoadedTable,
     settings: &PositionDeleteCompaction,
-) -> Result<VectorPlan, PlanError> {
+) -> Result<DeletePlan<VectorGroup>, PlanError> {
     check_metadata(table)?;
     check_position_delete_settings(table, settings)?;
     let state = TableState::read(table).await?;

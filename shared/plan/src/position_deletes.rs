@@ -82,18 +82,19 @@ pub struct DeleteFileGroup {
     pub max_output_bytes: u64,
 }
 
-/// What rewrite_position_delete_files will do.
+/// What rewrite_position_delete_files will do: to [`DeleteFileGroup`]s, or to
+/// [`VectorGroup`](crate::VectorGroup)s of a table of format version 3.
 #[derive(Clone, Debug)]
-pub struct DeletePlan {
+pub struct DeletePlan<G> {
     /// The snapshot planned from, or [`NO_SNAPSHOT`](crate::NO_SNAPSHOT) with no groups.
     pub snapshot_id: i64,
     /// Its sequence number.
     pub sequence_number: i64,
     /// Groups in the order they are to be rewritten.
-    pub groups: Vec<DeleteFileGroup>,
+    pub groups: Vec<G>,
     /// Files left alone, counted by reason.
     pub skipped: BTreeMap<SkipReason, u64>,
-    /// Live position-delete files looked at.
+    /// Live position-delete files and Puffin files looked at.
     pub files_considered: u64,
 }
 
@@ -102,7 +103,7 @@ pub(crate) fn plan(
     state: &TableState,
     metadata: &TableMetadata,
     settings: &PositionDeleteCompaction,
-) -> DeletePlan {
+) -> DeletePlan<DeleteFileGroup> {
     let mut planner = Planner::new(metadata, settings);
     let partitions = Partitions::of(state, metadata);
     let files_considered = partitions.parts.iter().map(|part| part.files.len() as u64).sum();

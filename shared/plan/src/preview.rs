@@ -15,14 +15,14 @@ use crate::error::PlanError;
 use crate::expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
 use crate::filter::FileFilter;
 use crate::manifests::{check_manifest_settings, plan_manifests};
-use crate::position_deletes::{self, DeletePlan};
+use crate::position_deletes::{self, DeleteFileGroup, DeletePlan};
 use crate::rewrite::plan;
 use crate::state::TableState;
 use crate::supported::{
     check_files, check_metadata, check_position_delete_files, check_position_delete_settings, check_settings,
 };
 use crate::types::{RewritePlan, SkipReason};
-use crate::vectors::{self, VectorGroup, VectorPlan};
+use crate::vectors::{self, VectorGroup};
 
 type Numbers = BTreeMap<String, Option<u64>>;
 
@@ -204,7 +204,7 @@ fn expiry_numbers(plan: &ExpiryPlan) -> Numbers {
     ])
 }
 
-fn position_delete_numbers(plan: &DeletePlan) -> Numbers {
+fn position_delete_numbers(plan: &DeletePlan<DeleteFileGroup>) -> Numbers {
     let files = || plan.groups.iter().flat_map(|group| &group.files);
     let mut numbers = numbers([
         ("files_considered", Some(plan.files_considered)),
@@ -225,7 +225,7 @@ fn position_delete_numbers(plan: &DeletePlan) -> Numbers {
     numbers
 }
 
-fn vector_numbers(plan: &VectorPlan) -> Numbers {
+fn vector_numbers(plan: &DeletePlan<VectorGroup>) -> Numbers {
     let files = || plan.groups.iter().flat_map(VectorGroup::files);
     // Vectors share Puffin files.
     let paths: HashSet<_> = files().map(|file| file.file.file_path()).collect();

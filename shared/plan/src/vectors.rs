@@ -20,6 +20,7 @@ use iceberg::spec::TableMetadata;
 use snowpack_domain::{Action, PositionDeleteCompaction};
 
 use crate::filter::FileFilter;
+use crate::position_deletes::DeletePlan;
 use crate::rewrite::{own_rewrites, sort_by_order};
 use crate::sizing::{pack, write_max_file_bytes};
 use crate::state::TableState;
@@ -65,21 +66,6 @@ impl VectorGroup {
     }
 }
 
-/// What rewrite_position_delete_files will do with a table of format version 3.
-#[derive(Clone, Debug)]
-pub struct VectorPlan {
-    /// The snapshot planned from, or [`NO_SNAPSHOT`](crate::NO_SNAPSHOT) with no groups.
-    pub snapshot_id: i64,
-    /// Its sequence number.
-    pub sequence_number: i64,
-    /// Groups in the order they are to be rewritten.
-    pub groups: Vec<VectorGroup>,
-    /// Puffin files left alone, counted by reason.
-    pub skipped: BTreeMap<SkipReason, u64>,
-    /// Live position-delete files and Puffin files looked at.
-    pub files_considered: u64,
-}
-
 /// Plans for the state of a version 3 table.
 ///
 /// # Errors
@@ -89,7 +75,7 @@ pub(crate) fn plan(
     state: &TableState,
     metadata: &TableMetadata,
     settings: &PositionDeleteCompaction,
-) -> Result<VectorPlan, String> {
+) -> Result<DeletePlan<VectorGroup>, String> {
     let survey = Survey::of(state, metadata)?;
     let mut planner = Planner {
         settings,
@@ -108,7 +94,7 @@ pub(crate) fn plan(
         .extend(survey.conversions.into_iter().map(Unit::Convert));
     planner.offer_puffin_files(survey.puffin_files);
     let groups = planner.groups(survey.dangling);
-    Ok(VectorPlan {
+    Ok(DeletePlan {
         snapshot_id: state.snapshot_id,
         sequence_number: state.sequence_number,
         groups,

@@ -1,7 +1,7 @@
 //! rewrite_position_delete_files in format version 3: converts position-delete files to deletion vectors and
 //! copies vectors from small Puffin files into larger ones.
 //!
-//! What is planned and why is in `snowpack_plan::VectorPlan`, what of it can still be committed in
+//! What is planned and why is in `snowpack_plan::VectorGroup`, what of it can still be committed in
 //! [`Rewritten::Vectors`].
 
 use std::sync::Arc;

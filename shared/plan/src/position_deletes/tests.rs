@@ -42,16 +42,16 @@ fn delete_of(path: &str, bytes: u64, target: &str) -> FileOf {
     })
 }
 
-fn plan_of(data: Vec<FileOf>, deletes: Vec<FileOf>, granularity: &str) -> DeletePlan {
+fn plan_of(data: Vec<FileOf>, deletes: Vec<FileOf>, granularity: &str) -> DeletePlan<DeleteFileGroup> {
     plan(&state(data, deletes), &metadata(), &settings(granularity))
 }
 
-fn groups(plan: &DeletePlan) -> Vec<(usize, usize)> {
+fn groups(plan: &DeletePlan<DeleteFileGroup>) -> Vec<(usize, usize)> {
     let shape = |group: &DeleteFileGroup| (group.files.len(), group.output_files);
     plan.groups.iter().map(shape).collect()
 }
 
-fn skipped(plan: &DeletePlan) -> BTreeMap<&'static str, u64> {
+fn skipped(plan: &DeletePlan<DeleteFileGroup>) -> BTreeMap<&'static str, u64> {
     let named = |(reason, count): (&SkipReason, &u64)| (reason.as_str(), *count);
     plan.skipped.iter().map(named).collect()
 }
@@ -239,7 +239,7 @@ fn filters_that_cannot_be_used_are_refused_by_name() {
 
 /// What a rewrite makes of a plan: the files left alone, and the new ones of snapshot `id`, `shrink` per cent of
 /// the size hoped for.
-fn rewritten(state: &TableState, plan: &DeletePlan, shrink: u64, id: i64) -> Vec<FileOf> {
+fn rewritten(state: &TableState, plan: &DeletePlan<DeleteFileGroup>, shrink: u64, id: i64) -> Vec<FileOf> {
     let gone: HashSet<_> = plan
         .groups
         .iter()

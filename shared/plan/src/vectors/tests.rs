@@ -47,7 +47,7 @@ fn vector(puffin: &str, target: &str, bytes: u64, of: u64) -> FileOf {
     })
 }
 
-fn plan_of(data: Vec<FileOf>, deletes: Vec<FileOf>) -> VectorPlan {
+fn plan_of(data: Vec<FileOf>, deletes: Vec<FileOf>) -> DeletePlan<VectorGroup> {
     plan(&state(data, deletes), &metadata(), &settings()).unwrap()
 }
 
@@ -55,7 +55,7 @@ fn paths<'a>(files: impl IntoIterator<Item = &'a Arc<LiveFile>>) -> Vec<&'a str>
     files.into_iter().map(|file| file.file.file_path()).collect()
 }
 
-fn skipped(plan: &VectorPlan) -> Vec<(&'static str, u64)> {
+fn skipped(plan: &DeletePlan<VectorGroup>) -> Vec<(&'static str, u64)> {
     let named = |(reason, count): (&SkipReason, &u64)| (reason.as_str(), *count);
     plan.skipped.iter().map(named).collect()
 }
@@ -224,7 +224,7 @@ fn two_vectors_of_one_data_file_are_refused() {
 }
 
 /// Carries a plan out on paper: every conversion gives each target a vector, every group fills its Puffin files.
-fn carry_out(plan: &VectorPlan, deletes: &[FileOf], vector_size: u64) -> Vec<FileOf> {
+fn carry_out(plan: &DeletePlan<VectorGroup>, deletes: &[FileOf], vector_size: u64) -> Vec<FileOf> {
     let replaced: HashSet<_> = plan
         .groups
         .iter()

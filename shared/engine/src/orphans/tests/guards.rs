@@ -290,7 +290,7 @@ async fn more_orphans_than_one_run_holds_are_left_for_the_next() {
     }
     let sifted = sieve.finish(&reach).unwrap();
     assert_eq!((sifted.orphans.len(), sifted.overflowed), (5, true));
-    let outcome = Outcome::Removed(Removed::default()).report(sifted.listed, sifted.overflowed);
+    let outcome = Outcome::Removed(Removed::default()).report(sifted.listed, sifted.overflowed, &[]);
     assert!(
         outcome.message.ends_with("there are more, run it again"),
         "{}",
