@@ -19,16 +19,22 @@ const PATH_PROPERTIES: [&str; 4] = [
 /// A folder to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// As the table or the caller spells it, without a slash at its end.
+    /// As the table or the caller spells it, without a slash at its end unless it is a root.
     pub(crate) spelled: String,
     pub(crate) uri: FileUri,
 }
 
 impl Place {
     fn new(spelled: &str, names: &Names) -> Self {
+        let uri = names.place(spelled);
+        let shown = if uri.is_root() {
+            spelled
+        } else {
+            spelled.trim_end_matches('/')
+        };
         Self {
-            spelled: spelled.trim_end_matches('/').to_owned(),
-            uri: names.place(spelled),
+            spelled: shown.to_owned(),
+            uri,
         }
     }
 }
