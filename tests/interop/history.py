@@ -54,7 +54,7 @@ def _stage(table: Table, wap_id: str, start: int) -> None:
 
 def spread_over_days(metadata: dict) -> None:
     """Dates the snapshots evenly over AGE_DAYS, the newest a minute old, and the logs with them."""
-    snapshots = sorted(metadata["snapshots"], key=lambda snapshot: snapshot["sequence-number"])
+    snapshots = sorted(metadata["snapshots"], key=lambda snapshot: (snapshot.get("sequence-number", 0), snapshot["timestamp-ms"]))
     newest = int(time.time() * 1000) - 60_000
     step = AGE_DAYS * _DAY_MS // (len(snapshots) - 1)
     dates = {}
