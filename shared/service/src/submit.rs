@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 use snowpack_domain as domain;
 use snowpack_domain::{Action, Duration, Job, JobId, JobOptions, NewJob, SubmitRefused, TableId, Timestamp};
 
-use crate::failure::{Failure, Races};
+use crate::apply::Writes;
+use crate::failure::Failure;
 use crate::ports::{
     Clock, IdempotencyRecord, Ids, JobQueue, JobStore, SubmitContext, Tables, Versioned, Write,
 };
@@ -75,7 +76,7 @@ where
     pub async fn submit(&self, request: SubmitRequest) -> Result<Result<Job, SubmitRefusal>, Failure> {
         let request_hash = hash(&request);
         let id = self.ids.job_id(self.clock.now());
-        let mut races = Races::default();
+        let mut writes = Writes::default();
         loop {
             let now = self.clock.now();
             let key = request.idempotency_key.as_deref();
@@ -97,7 +98,7 @@ where
                 },
                 Err(refused) => return Ok(Err(SubmitRefusal::Protocol(refused))),
             };
-            if races.won(self.store.write(&decided).await?)? {
+            if writes.apply(&*self.store, &decided).await? {
                 let Versioned { value: job, version } = decided.job.expect("a submit writes its job");
                 if request.dry_run {
                     return Ok(Ok(job));
