@@ -5,7 +5,9 @@
 use snowpack_domain::Duration;
 use snowpack_embedded::{EmbeddedQueue, Receipt, SqliteStore};
 use snowpack_service::ports::Clock;
-use snowpack_testkit::{Delivery, ManualClock, Receiver, job_queue_contract, job_store_contract, time};
+use snowpack_testkit::{
+    Delivery, ManualClock, Receiver, dead_letters_contract, job_queue_contract, job_store_contract, time,
+};
 use tempfile::TempDir;
 
 /// A store that takes its file with it.
@@ -59,4 +61,5 @@ async fn the_queue_keeps_its_contract() {
         clock,
     };
     job_queue_contract(&queue, &receiver).await;
+    dead_letters_contract(&queue, &receiver, &queue).await;
 }

@@ -28,6 +28,11 @@ pub static VARIABLES: &[Variable] = &[
     ),
     variable("SNOWPACK_QUEUE_URL", "", "The URL of the SQS queue of jobs."),
     variable(
+        "SNOWPACK_DEAD_LETTER_QUEUE_URL",
+        "",
+        "The URL of the SQS queue of messages that no worker could handle; the sweeper reads it.",
+    ),
+    variable(
         "SNOWPACK_CATALOG",
         "`glue`",
         "The kind of catalog: `glue`, `rest` or `sql`.",
