@@ -11,7 +11,7 @@ use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_plan::CatalogTables;
 use snowpack_service::ports::Clock as _;
-use snowpack_service::{Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep, sync_tables};
+use snowpack_service::{CrashPoint, Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep, sync_tables};
 use snowpack_settings::Environment;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -79,6 +79,7 @@ impl Server {
         // This process holds the state folder alone, so whoever held a lease in it is dead.
         abandon_leases(&*store, &clock).await?;
         sweep(&*store, &*queue, &*queue, &clock).await?;
+        let crash = snowpack_settings::crash_at(&Environment::new(std::env::vars_os()))?.map(CrashPoint::new);
         let mut tasks = JoinSet::new();
         for number in 0..workers {
             let engine = MaintenanceEngine::new(Arc::clone(&catalog), clock, deployment()?);
@@ -91,6 +92,7 @@ impl Server {
                 name,
                 Limits::default(),
             );
+            let worker = worker.crashing_at(crash.clone());
             tasks.spawn(work(worker, Arc::clone(&queue), stop.clone()));
         }
         tasks.spawn(keep_synced(Arc::clone(&store), tables.clone(), stop.clone()));

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::apply::{Writes, change_pair, pair_write};
+use crate::crash::{AFTER_CLAIM, CrashPoint};
 use crate::failure::Failure;
 use crate::guard::{Guard, Lost};
-use crate::ports::{ActionStop, Clock, Engine, JobQueue, JobStore, Provenance, Write};
+use crate::ports::{ActionStop, Clock, Engine, JobQueue, JobStore, Provenance, Supervisor as _, Write};
 
 /// Delay of a message that arrives under drain mode.
 const DRAIN_RETRY_SECONDS: u32 = 60;
@@ -59,6 +60,7 @@ pub struct Worker<S, Q, E, C> {
     clock: C,
     name: String,
     limits: Limits,
+    crash: Option<CrashPoint>,
 }
 
 /// How the actions of a slice ended.
@@ -79,7 +81,14 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             clock,
             name,
             limits,
+            crash: None,
         }
+    }
+
+    /// The same worker, which kills its process at a point; for tests of recovery.
+    #[must_use]
+    pub fn crashing_at(self, crash: Option<CrashPoint>) -> Self {
+        Self { crash, ..self }
     }
 
     /// Handles one message: claims the job and runs its remaining actions until `time_limit` (less the
@@ -109,7 +118,9 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             &job,
             deadline,
             shutdown,
+            self.crash.clone(),
         ));
+        guard.reached(AFTER_CLAIM);
         let heartbeat = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&guard).beat(self.limits.heartbeat)));
         let end = self.run_actions(&job, &guard).await;
         drop(heartbeat);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::Writes;
+use crate::crash::CrashPoint;
 use crate::failure::Failure;
 use crate::ports::{ActionStop, Clock, JobStore, StoreError, Supervisor, Versioned, Write};
 
@@ -20,6 +21,7 @@ pub(crate) struct Guard<S, C> {
     fence: Fence,
     deadline: Option<Instant>,
     shutdown: CancellationToken,
+    crash: Option<CrashPoint>,
     revoked: AtomicBool,
     progress: Mutex<Option<Progress>>,
     confirmed_at: Mutex<Timestamp>,
@@ -33,6 +35,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
         job: &Job,
         deadline: Option<Instant>,
         shutdown: CancellationToken,
+        crash: Option<CrashPoint>,
     ) -> Self {
         let now = clock.now();
         Self {
@@ -42,6 +45,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             fence: job.fence,
             deadline,
             shutdown,
+            crash,
             revoked: AtomicBool::new(false),
             progress: Mutex::new(None),
             confirmed_at: Mutex::new(now),
@@ -183,5 +187,11 @@ impl<S: JobStore, C: Clock + Clone> Supervisor for Guard<S, C> {
     fn seconds_left(&self) -> Option<f64> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+
+    fn reached(&self, point: &'static str) {
+        if let Some(crash) = &self.crash {
+            crash.reached(point);
+        }
     }
 }

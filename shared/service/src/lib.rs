@@ -6,6 +6,7 @@
 mod apply;
 mod cancel;
 mod clock;
+mod crash;
 mod execute;
 mod failure;
 mod guard;
@@ -18,6 +19,7 @@ mod tables;
 
 pub use cancel::{CancelRefusal, cancel};
 pub use clock::{SystemClock, TimeSortedIds};
+pub use crash::{AFTER_CLAIM, CrashPoint};
 pub use execute::{Handled, Limits, Worker};
 pub use failure::Failure;
 pub use restart::abandon_leases;

@@ -18,6 +18,16 @@ pub struct StoreSettings {
     pub queue_url: String,
 }
 
+/// The point of `SNOWPACK_CRASH_AT`, where a worker's process kills itself.
+///
+/// # Errors
+/// [`SettingsError`] when it is not text.
+pub fn crash_at(environment: &Environment) -> Result<Option<String>, SettingsError> {
+    let mut problems = Problems::default();
+    let point = problems.note(environment.text("SNOWPACK_CRASH_AT"));
+    problems.or(point.map(|point| point.map(str::to_owned)))
+}
+
 /// What the sweeper reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweeperSettings {

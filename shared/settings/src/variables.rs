@@ -63,6 +63,11 @@ pub static VARIABLES: &[Variable] = &[
         "What is logged: a level, or `target=level` pairs separated by commas.",
     ),
     variable(
+        "SNOWPACK_CRASH_AT",
+        "none",
+        "For tests of recovery only: the named point at which a worker kills its own process, for example `before-commit`.",
+    ),
+    variable(
         "SNOWPACK_API",
         "`http://127.0.0.1:8787`",
         "Where the commands that talk to the API find it.",
