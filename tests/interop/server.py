@@ -20,9 +20,10 @@ _PATIENCE_SECONDS = 120
 class Server:
     """A local server; killed at the end of the `with` block."""
 
-    def __init__(self, catalog: Catalog, state: Path, crash_at: str | None = None):
+    def __init__(self, catalog: Catalog, state: Path, crash_at: str | None = None, workers: int = 1):
         self._command = [
-            str(snowpack.binary()), "serve", "--listen", "127.0.0.1:0", "--state", str(state), *catalog.flags,
+            str(snowpack.binary()), "serve", "--listen", "127.0.0.1:0", "--state", str(state),
+            "--workers", str(workers), *catalog.flags,
         ]  # fmt: skip
         self._environment = {**os.environ, **({"SNOWPACK_CRASH_AT": crash_at} if crash_at else {})}
 
@@ -39,9 +40,10 @@ class Server:
         self._process.wait()
         self._process.stderr.close()
 
-    def request(self, method: str, path: str, body: object = None) -> tuple[int, object]:
+    def request(self, method: str, path: str, body: object = None, headers: dict | None = None) -> tuple[int, object]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
+        given = {"Content-Type": "application/json", **(headers or {})}
+        request = urllib.request.Request(self.url + path, data, given, method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
                 return response.status, json.load(response)
@@ -68,3 +70,9 @@ class Server:
     def was_killed(self) -> bool:
         """Waits for the process to end by itself; whether SIGKILL ended it."""
         return self._process.wait(timeout=_PATIENCE_SECONDS) == -signal.SIGKILL
+
+    def memory_mib(self) -> float:
+        """Resident memory of the process now."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        [kilobytes] = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(kilobytes) / 1024
