@@ -5,8 +5,8 @@
 use std::fmt;
 
 use crate::{
-    Action, ActionResult, Drain, Duration, Fence, Job, JobId, JobStatus, Lease, Lock, NewJob, Progress,
-    Timestamp, Verdict,
+    Action, ActionResult, Drain, Duration, Fence, Job, JobId, JobStatus, Lease, Lock, MAX_ATTEMPTS, NewJob,
+    Progress, Timestamp, Verdict,
 };
 
 /// How long a claim lasts without a heartbeat. Three missed heartbeats of 60 s (protocol.md).
@@ -20,6 +20,9 @@ pub struct Pair {
     /// Its table's lock.
     pub lock: Lock,
 }
+
+/// The longest wait before the second attempt.
+const FIRST_RETRY_SECONDS: u32 = 20;
 
 /// Why a submit was refused. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,6 +242,16 @@ pub fn retry_later(job: Job, held: Fence, cause: &str) -> Result<Job, FenceLost>
     job.attempt += 1;
     job.last_fault = Some(cause.to_owned());
     Ok(job)
+}
+
+/// How long to wait before a job handed back by [`retry_later`] is tried again: twice as long after each attempt,
+/// and up to half of it less, by the job's id, so that jobs that failed together do not come back together.
+pub fn retry_delay_seconds(job: &Job) -> u32 {
+    let longest = FIRST_RETRY_SECONDS << job.attempt.clamp(1, MAX_ATTEMPTS) - 1;
+    let spread = job.id.as_str().bytes().fold(job.attempt, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
+    longest - spread % (longest / 2)
 }
 
 /// Ends the job and frees its table.

@@ -17,8 +17,6 @@ use crate::ports::{ActionStop, Clock, Engine, JobQueue, JobStore, Provenance, Su
 
 /// Delay of a message that arrives under drain mode.
 const DRAIN_RETRY_SECONDS: u32 = 60;
-/// Delay of a message after a fault that may pass by itself, times the attempts spent.
-const FAULT_RETRY_SECONDS: u32 = 20;
 
 /// How long a slice may take and how often it reports.
 #[derive(Clone, Copy, Debug)]
@@ -216,7 +214,7 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
                 guard
                     .release(Some(&cause))
                     .await
-                    .map(|()| FAULT_RETRY_SECONDS * job.attempt)
+                    .map(|()| domain::retry_delay_seconds(job))
             }
         };
         match released {

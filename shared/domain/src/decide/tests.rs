@@ -100,6 +100,21 @@ fn an_expired_lease_costs_an_attempt_and_a_yield_does_not() {
     assert_eq!((third.job.attempt, third.job.slice), (2, 3));
 }
 
+#[test]
+fn retries_wait_longer_each_time_and_not_all_alike() {
+    for (attempt, longest) in [(1, 20), (2, 40), (3, 80), (9, 80)] {
+        let delays: std::collections::BTreeSet<_> = (0..200)
+            .map(|number| {
+                let mut job = submit(new(number), true, &off(), &Lock::default(), at(0)).unwrap().job;
+                job.attempt = attempt;
+                retry_delay_seconds(&job)
+            })
+            .collect();
+        assert!(delays.iter().all(|delay| (longest / 2..=longest).contains(delay)), "{delays:?}");
+        assert!(delays.len() > 5, "{delays:?}");
+    }
+}
+
 /// One step of a random history.
 #[derive(Clone, Copy, Debug)]
 enum Step {
