@@ -11,7 +11,9 @@ use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_plan::CatalogTables;
 use snowpack_service::ports::Clock as _;
-use snowpack_service::{CrashPoint, Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep, sync_tables};
+use snowpack_service::{
+    CrashPoint, Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep, sync_tables,
+};
 use snowpack_settings::Environment;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -96,11 +98,7 @@ impl Server {
             tasks.spawn(work(worker, Arc::clone(&queue), stop.clone()));
         }
         tasks.spawn(keep_synced(Arc::clone(&store), tables.clone(), stop.clone()));
-        tasks.spawn(keep_swept(
-            Arc::clone(&store),
-            Arc::clone(&queue),
-            stop.clone(),
-        ));
+        tasks.spawn(keep_swept(Arc::clone(&store), Arc::clone(&queue), stop.clone()));
         let address = listener.local_addr()?;
         let router = router(&store, &queue, tables)?;
         tasks.spawn(async move {

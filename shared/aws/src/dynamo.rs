@@ -227,7 +227,11 @@ impl JobStore for DynamoStore {
     async fn held_locks(&self, page: &PageRequest) -> Result<Page<TableId>, ListError> {
         let found = names::page(self, HELD_PARTITION, None, page).await?;
         Ok(Page {
-            items: found.items.iter().map(names::table_of).collect::<Result<_, _>>()?,
+            items: found
+                .items
+                .iter()
+                .map(names::table_of)
+                .collect::<Result<_, _>>()?,
             next: found.next,
         })
     }

@@ -80,7 +80,12 @@ impl DeadLetters for SqsDeadLetters {
             job: decode_message(message.body.as_deref().unwrap_or_default()).ok(),
             receipt: message.receipt_handle.unwrap_or_default(),
         };
-        Ok(received.messages.unwrap_or_default().into_iter().map(letter).collect())
+        Ok(received
+            .messages
+            .unwrap_or_default()
+            .into_iter()
+            .map(letter)
+            .collect())
     }
 
     async fn remove(&self, receipt: &str) -> Result<(), StoreError> {

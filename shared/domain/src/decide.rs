@@ -247,7 +247,7 @@ pub fn retry_later(job: Job, held: Fence, cause: &str) -> Result<Job, FenceLost>
 /// How long to wait before a job handed back by [`retry_later`] is tried again: twice as long after each attempt,
 /// and up to half of it less, by the job's id, so that jobs that failed together do not come back together.
 pub fn retry_delay_seconds(job: &Job) -> u32 {
-    let longest = FIRST_RETRY_SECONDS << job.attempt.clamp(1, MAX_ATTEMPTS) - 1;
+    let longest = FIRST_RETRY_SECONDS << (job.attempt.clamp(1, MAX_ATTEMPTS) - 1);
     let spread = job.id.as_str().bytes().fold(job.attempt, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(u32::from(byte))
     });

@@ -16,7 +16,8 @@ mod time;
 pub use action::{Action, UnknownAction};
 pub use decide::{
     CancelRefused, ClaimRefused, FenceLost, LEASE_SECONDS, Pair, SubmitRefused, cancel, claim, dry_run,
-    dry_run_result, enqueued, finish, heartbeat, keep_result, retry_delay_seconds, retry_later, submit, yield_slice,
+    dry_run_result, enqueued, finish, heartbeat, keep_result, retry_delay_seconds, retry_later, submit,
+    yield_slice,
 };
 pub use invariants::{Violation, check_pair, check_step};
 pub use job::{

@@ -64,13 +64,16 @@ impl<C: Clock> EmbeddedQueue<C> {
                                      ORDER BY visible_at, id LIMIT 1)
                          RETURNING job, id, receive_count",
                     )?
-                    .query_row(params![now.as_micros(), hidden_until.as_micros(), MAX_RECEIVES], |row| {
-                        let receipt = Receipt {
-                            message: row.get(1)?,
-                            receive_count: row.get(2)?,
-                        };
-                        Ok((row.get(0)?, receipt))
-                    })
+                    .query_row(
+                        params![now.as_micros(), hidden_until.as_micros(), MAX_RECEIVES],
+                        |row| {
+                            let receipt = Receipt {
+                                message: row.get(1)?,
+                                receive_count: row.get(2)?,
+                            };
+                            Ok((row.get(0)?, receipt))
+                        },
+                    )
                     .optional()?;
                 Ok(taken)
             })
@@ -139,7 +142,12 @@ impl<C: Clock> DeadLetters for EmbeddedQueue<C> {
                               ORDER BY visible_at, id LIMIT ?4)
                  RETURNING job, id",
             )?;
-            let limits = params![now.as_micros(), hidden_until.as_micros(), MAX_RECEIVES, LETTERS_PER_CALL];
+            let limits = params![
+                now.as_micros(),
+                hidden_until.as_micros(),
+                MAX_RECEIVES,
+                LETTERS_PER_CALL
+            ];
             let letters = statement.query_map(limits, |row| {
                 let (job, message): (String, i64) = (row.get(0)?, row.get(1)?);
                 Ok(DeadLetter {

@@ -164,7 +164,10 @@ mod tests {
         let given = [
             ("SNOWPACK_TABLE_NAME", "snowpack"),
             ("SNOWPACK_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
-            ("SNOWPACK_DEAD_LETTER_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/dead"),
+            (
+                "SNOWPACK_DEAD_LETTER_QUEUE_URL",
+                "https://sqs.eu-west-1.amazonaws.com/1/dead",
+            ),
         ];
         let settings = SweeperSettings::read(&Environment::from_pairs(given)).unwrap();
         assert!(settings.dead_letter_queue_url.ends_with("/dead"));

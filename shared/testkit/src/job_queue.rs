@@ -63,7 +63,11 @@ where
 {
     queue.send(&job_id(3), 0).await.expect("send");
     for delivery in 1..=MAX_RECEIVES {
-        assert_eq!(dead_letters.receive().await.expect("receive"), [], "before {delivery}");
+        assert_eq!(
+            dead_letters.receive().await.expect("receive"),
+            [],
+            "before {delivery}"
+        );
         receiver.receive(1).await.expect("a message");
         receiver.wait(2).await;
     }
@@ -76,7 +80,11 @@ where
     assert_eq!(dead_letters.receive().await.expect("receive"), [], "hidden");
     dead_letters.remove(&letter.receipt).await.expect("remove");
     receiver.wait(LETTER_HIDDEN_SECONDS).await;
-    assert_eq!(dead_letters.receive().await.expect("receive"), [], "gone for good");
+    assert_eq!(
+        dead_letters.receive().await.expect("receive"),
+        [],
+        "gone for good"
+    );
 }
 
 async fn everything_sent_arrives<Q: JobQueue, R: Receiver>(queue: &Q, receiver: &R) {

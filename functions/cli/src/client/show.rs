@@ -65,7 +65,8 @@ pub(super) fn drain(args: &ApiArgs, drain: &Value) -> anyhow::Result<()> {
     }
     let state = if drain["enabled"] == true { "on" } else { "off" };
     let reason = drain["reason"].as_str().map(|reason| format!(": {reason}"));
-    print(&format!("drain mode is {state}{}", reason.unwrap_or_default()))
+    print(&format!("drain mode is {state}{}", reason.unwrap_or_default()))?;
+    Ok(())
 }
 
 fn headline(job: &Value) -> String {

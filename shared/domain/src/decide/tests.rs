@@ -105,12 +105,17 @@ fn retries_wait_longer_each_time_and_not_all_alike() {
     for (attempt, longest) in [(1, 20), (2, 40), (3, 80), (9, 80)] {
         let delays: std::collections::BTreeSet<_> = (0..200)
             .map(|number| {
-                let mut job = submit(new(number), true, &off(), &Lock::default(), at(0)).unwrap().job;
+                let mut job = submit(new(number), true, &off(), &Lock::default(), at(0))
+                    .unwrap()
+                    .job;
                 job.attempt = attempt;
                 retry_delay_seconds(&job)
             })
             .collect();
-        assert!(delays.iter().all(|delay| (longest / 2..=longest).contains(delay)), "{delays:?}");
+        assert!(
+            delays.iter().all(|delay| (longest / 2..=longest).contains(delay)),
+            "{delays:?}"
+        );
         assert!(delays.len() > 5, "{delays:?}");
     }
 }

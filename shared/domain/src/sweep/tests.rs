@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Action, Fence, JobOptions, LEASE_SECONDS, NewJob, TableId, cancel, check_pair, check_step, claim, enqueued,
-    heartbeat, retry_later, submit,
+    Action, Fence, JobOptions, LEASE_SECONDS, NewJob, TableId, cancel, check_pair, check_step, claim,
+    enqueued, heartbeat, retry_later, submit,
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -85,9 +85,15 @@ fn the_last_known_cause_is_what_the_job_failed_of() {
     let third = claim(second, &off(), "w3", at(1 + LEASE_SECONDS)).unwrap();
     let end = at(1 + 2 * LEASE_SECONDS);
     let error = give_up(third.clone(), end).job.error;
-    assert_eq!(error.as_deref(), Some("gave up after 3 attempts: S3 is throttling"));
+    assert_eq!(
+        error.as_deref(),
+        Some("gave up after 3 attempts: S3 is throttling")
+    );
     let error = fail_dead_letter(third, end).unwrap().job.error.unwrap();
-    assert!(error.starts_with("gave up: ") && error.ends_with(": S3 is throttling"), "{error}");
+    assert!(
+        error.starts_with("gave up: ") && error.ends_with(": S3 is throttling"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -120,13 +126,27 @@ fn only_a_lock_whose_job_is_gone_is_freed() {
         fence: Fence::new(7),
     };
     assert_eq!(free_lock(&free, None), None);
-    let ended = cancel(Pair { job: job.clone(), lock: lock.clone() }, at(1)).unwrap().job;
+    let ended = cancel(
+        Pair {
+            job: job.clone(),
+            lock: lock.clone(),
+        },
+        at(1),
+    )
+    .unwrap()
+    .job;
     let other = Job {
         id: JobId::from_u128(2),
         ..job
     };
     for holder in [None, Some(&ended), Some(&other)] {
         let freed = free_lock(&lock, holder).unwrap();
-        assert_eq!(freed, Lock { holder: None, fence: lock.fence.next() });
+        assert_eq!(
+            freed,
+            Lock {
+                holder: None,
+                fence: lock.fence.next()
+            }
+        );
     }
 }

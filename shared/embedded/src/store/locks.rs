@@ -27,9 +27,8 @@ pub(super) fn held(
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
         let (database, table): (String, String) = (row.get(0)?, row.get(1)?);
-        let id = TableId::new(&database, &table).map_err(|error| {
-            DatabaseError::Unreadable(format!("the lock of {database}.{table}: {error}"))
-        })?;
+        let id = TableId::new(&database, &table)
+            .map_err(|error| DatabaseError::Unreadable(format!("the lock of {database}.{table}: {error}")))?;
         items.push(id);
     }
     let more = items.len() > limit;
