@@ -11,10 +11,6 @@ const MAX_DELAY_SECONDS: u32 = 900;
 
 /// How many messages one call takes; SQS gives no more.
 const LETTERS_PER_CALL: i32 = 10;
-/// How long a dead letter stays hidden while it is looked at: longer than any sweep takes, shorter than the time
-/// between sweeps, so that what one could not deal with is there for the next.
-const LETTER_HIDDEN_SECONDS: i32 = 50;
-
 /// Sends job messages to one standard queue.
 #[derive(Clone, Debug)]
 pub struct SqsQueue {
@@ -66,13 +62,13 @@ impl SqsDeadLetters {
 }
 
 impl DeadLetters for SqsDeadLetters {
-    async fn receive(&self) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn receive(&self, hidden_seconds: u32) -> Result<Vec<DeadLetter>, StoreError> {
         let received = self
             .client
             .receive_message()
             .queue_url(&self.queue_url)
             .max_number_of_messages(LETTERS_PER_CALL)
-            .visibility_timeout(LETTER_HIDDEN_SECONDS)
+            .visibility_timeout(i32::try_from(hidden_seconds).unwrap_or(i32::MAX))
             .send()
             .await
             .map_err(|error| store_error("ReceiveMessage", &error))?;

@@ -13,8 +13,6 @@ use crate::error::DatabaseError;
 
 /// Deliveries of one message; after them it is a dead letter. As often as on AWS (`infra/template.yaml`).
 const MAX_RECEIVES: u32 = 5;
-/// How long a dead letter stays hidden while it is looked at.
-const LETTER_HIDDEN_SECONDS: i64 = 50;
 /// Dead letters in one call.
 const LETTERS_PER_CALL: u32 = 100;
 
@@ -132,9 +130,9 @@ impl<C: Clock> JobQueue for EmbeddedQueue<C> {
 }
 
 impl<C: Clock> DeadLetters for EmbeddedQueue<C> {
-    async fn receive(&self) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn receive(&self, hidden_seconds: u32) -> Result<Vec<DeadLetter>, StoreError> {
         let now = self.clock.now();
-        let hidden_until = now + Duration::from_seconds(LETTER_HIDDEN_SECONDS);
+        let hidden_until = now + Duration::from_seconds(i64::from(hidden_seconds));
         let taken = self.database.write(move |transaction| {
             let mut statement = transaction.prepare_cached(
                 "UPDATE messages SET visible_at = ?2

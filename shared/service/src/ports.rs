@@ -229,8 +229,11 @@ pub struct DeadLetter {
 
 /// Where messages end that no worker could handle.
 pub trait DeadLetters: Send + Sync + 'static {
-    /// Takes some, and hides them from further calls for a while; empty when there are none.
-    fn receive(&self) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
+    /// Takes some, and hides them from further calls for `hidden_seconds`; empty when there are none.
+    fn receive(
+        &self,
+        hidden_seconds: u32,
+    ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
     /// Removes one that was received.
     fn remove(&self, receipt: &str) -> impl Future<Output = Result<(), StoreError>> + Send;

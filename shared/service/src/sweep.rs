@@ -18,6 +18,10 @@ const LOCKS_PER_PAGE: usize = 500;
 /// Locks looked at side by side: enough to hide the store's latency.
 const LOOKS: usize = 16;
 
+/// How long a dead letter stays hidden while it is looked at: longer than a sweep takes, shorter than the minute
+/// between sweeps, so that what one could not deal with is there for the next.
+const LETTER_HIDDEN_SECONDS: u32 = 50;
+
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepReport {
@@ -114,7 +118,7 @@ async fn take_dead_letters<S: JobStore, D: DeadLetters>(
 ) -> Result<(), Failure> {
     let mut taken = 0;
     while taken < MAX_JOBS {
-        let letters = dead_letters.receive().await?;
+        let letters = dead_letters.receive(LETTER_HIDDEN_SECONDS).await?;
         if letters.is_empty() {
             return Ok(());
         }

@@ -57,7 +57,7 @@ pub(crate) struct TestDeadLetters(pub(crate) Mutex<Vec<DeadLetter>>, Mutex<usize
 
 impl DeadLetters for TestDeadLetters {
     /// Each letter once, until `show_again`.
-    async fn receive(&self) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn receive(&self, _: u32) -> Result<Vec<DeadLetter>, StoreError> {
         let letters = self.0.lock().unwrap().clone();
         let mut shown = self.1.lock().unwrap();
         let new = letters[(*shown).min(letters.len())..].to_vec();
