@@ -7,9 +7,10 @@ use snowpack_aws::{SqsDeadLetters, SqsQueue};
 use snowpack_testkit::{Delivery, Receiver, dead_letters_contract, job_queue_contract};
 use snowpack_wire::message::decode_message;
 
-struct SqsReceiver {
-    client: aws_sdk_sqs::Client,
-    queue_url: String,
+/// The receiving end of a queue, as Lambda's poller is on AWS.
+pub(crate) struct SqsReceiver {
+    pub(crate) client: aws_sdk_sqs::Client,
+    pub(crate) queue_url: String,
 }
 
 impl Receiver for SqsReceiver {
@@ -46,7 +47,8 @@ impl Receiver for SqsReceiver {
     }
 }
 
-async fn made(client: &aws_sdk_sqs::Client, redrive_policy: Option<String>) -> String {
+/// Makes a queue; returns its URL.
+pub(crate) async fn made_queue(client: &aws_sdk_sqs::Client, redrive_policy: Option<String>) -> String {
     let request = client.create_queue().queue_name(crate::unique("jobs"));
     let request = match redrive_policy {
         Some(policy) => request.attributes(QueueAttributeName::RedrivePolicy, policy),
@@ -69,7 +71,7 @@ async fn arn(client: &aws_sdk_sqs::Client, queue_url: &str) -> String {
 #[tokio::test]
 async fn the_queue_keeps_its_contract() {
     let client = aws_sdk_sqs::Client::new(&crate::emulator().await);
-    let queue_url = made(&client, None).await;
+    let queue_url = made_queue(&client, None).await;
     let receiver = SqsReceiver {
         client: client.clone(),
         queue_url: queue_url.clone(),
@@ -80,10 +82,10 @@ async fn the_queue_keeps_its_contract() {
 #[tokio::test]
 async fn dead_letters_keep_their_contract() {
     let client = aws_sdk_sqs::Client::new(&crate::emulator().await);
-    let letters_url = made(&client, None).await;
+    let letters_url = made_queue(&client, None).await;
     let target = arn(&client, &letters_url).await;
     let policy = format!(r#"{{"deadLetterTargetArn":"{target}","maxReceiveCount":5}}"#);
-    let queue_url = made(&client, Some(policy)).await;
+    let queue_url = made_queue(&client, Some(policy)).await;
     let receiver = SqsReceiver {
         client: client.clone(),
         queue_url: queue_url.clone(),
