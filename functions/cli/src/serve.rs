@@ -78,8 +78,9 @@ impl Server {
         let store = Arc::new(state.store.clone());
         let queue = Arc::new(state.store.queue(clock));
         let tables = CatalogTables::new(Arc::clone(&catalog), deployment()?);
-        // This process holds the state folder alone, so whoever held a lease in it is dead.
+        // This process holds the state folder alone, so whoever held a lease or a message in it is dead.
         abandon_leases(&*store, &clock).await?;
+        queue.return_deliveries().await?;
         sweep(&*store, &*queue, &*queue, &clock).await?;
         let crash = snowpack_settings::crash_at(&Environment::new(std::env::vars_os()))?.map(CrashPoint::new);
         let mut tasks = JoinSet::new();

@@ -104,6 +104,25 @@ impl<C: Clock> EmbeddedQueue<C> {
         Ok(())
     }
 
+    /// Makes every message visible that was delivered and not acknowledged: for a process that has just started and
+    /// is the only one with this queue, so that whoever they were delivered to is dead.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn return_deliveries(&self) -> Result<(), StoreError> {
+        let now = self.clock.now().as_micros();
+        self.database
+            .write(move |transaction| {
+                transaction.execute(
+                    "UPDATE messages SET visible_at = ?1 WHERE visible_at > ?1 AND receive_count > 0",
+                    [now],
+                )?;
+                Ok(())
+            })
+            .await?;
+        Ok(())
+    }
+
     /// Waits until this process sends a message. A message sent since the last wait ends the wait at once.
     /// Delayed and hidden messages become visible without a notice: look again from time to time.
     pub async fn notified(&self) {
