@@ -14,6 +14,7 @@ use crate::crash::{AFTER_CLAIM, CrashPoint};
 use crate::failure::Failure;
 use crate::guard::{Guard, Lost};
 use crate::ports::{ActionStop, Clock, Engine, JobQueue, JobStore, Provenance, Supervisor as _, Write};
+use crate::send::send;
 
 /// Delay of a message that arrives under drain mode.
 const DRAIN_RETRY_SECONDS: u32 = 60;
@@ -220,7 +221,13 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
         match released {
             Ok(delay_seconds) => {
                 tracing::info!(event = "job_yielded", job_id = %job.id, table = %job.table, slice = job.slice);
-                self.queue.send(&job.id, delay_seconds).await?;
+                // A job cancelled or claimed meanwhile needs no message.
+                if let Some(stored) = self.store.job(&job.id).await?
+                    && stored.value.lease.is_none()
+                    && !stored.value.is_terminal()
+                {
+                    send(&*self.store, &*self.queue, &self.clock, stored, delay_seconds).await?;
+                }
                 Ok(Handled::Yielded)
             }
             Err(Lost::Fence) => Ok(Handled::Revoked),

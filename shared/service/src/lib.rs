@@ -12,6 +12,7 @@ mod failure;
 mod guard;
 pub mod ports;
 mod restart;
+mod send;
 mod submit;
 mod sweep;
 mod sync;

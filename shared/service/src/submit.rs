@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::ports::{
     Clock, IdempotencyRecord, Ids, JobQueue, JobStore, SubmitContext, Tables, Versioned, Write,
 };
+use crate::send::send;
 use crate::tables::TableCache;
 
 /// How long an idempotency key stands for its first request (api.md, Jobs).
@@ -196,24 +197,15 @@ where
         })
     }
 
-    /// Sends the message and notes that. Neither may fail the submit: recovery sends what is missing.
+    /// Neither sending nor noting it may fail the submit: the sweep sends what is missing.
     async fn enqueue(&self, job: Job, version: u64) -> Job {
         tracing::info!(event = "job_submitted", job_id = %job.id, table = %job.table, fence = job.fence.number());
-        if let Err(error) = self.queue.send(&job.id, 0).await {
-            tracing::warn!(job_id = %job.id, %error, "the message was not sent; recovery will send it");
-            return job;
-        }
-        let noted = domain::enqueued(job.clone(), self.clock.now());
-        let write = Write {
-            job: Some(Versioned {
-                value: noted,
-                version,
-            }),
-            ..Write::default()
+        let stored = Versioned {
+            value: job.clone(),
+            version,
         };
-        // Losing this race means that a worker has claimed the job already.
-        if let Err(error) = self.store.write(&write).await {
-            tracing::warn!(job_id = %job.id, %error, "could not note that the message was sent");
+        if let Err(error) = send(&*self.store, &*self.queue, &self.clock, stored, 0).await {
+            tracing::warn!(job_id = %job.id, %error, "the message was not sent or not noted; the sweep will send it");
         }
         job
     }

@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::ports::{
     Clock, DeadLetter, DeadLetters, JobQueue, JobStore, ListError, PageRequest, Versioned, Write,
 };
+use crate::send::send;
 
 /// Jobs and dead letters looked at in one sweep; the next one takes the rest.
 const MAX_JOBS: usize = 500;
@@ -76,19 +77,9 @@ async fn wake_jobs<S: JobStore, Q: JobQueue>(
             Sweep::Leave => {}
             Sweep::GiveUp => report.given_up += u64::from(give_up(store, clock, &id).await?),
             Sweep::Send => {
-                queue.send(&id, 0).await?;
-                report.sent += 1;
                 tracing::info!(event = "job_recovered", job_id = %id, table = %job.table, attempt = job.attempt);
-                // Losing this race means that a worker has the message already.
-                let noted = Versioned {
-                    value: domain::enqueued(job, clock.now()),
-                    version,
-                };
-                let write = Write {
-                    job: Some(noted),
-                    ..Write::default()
-                };
-                store.write(&write).await?;
+                send(store, queue, clock, Versioned { value: job, version }, 0).await?;
+                report.sent += 1;
             }
         }
     }
