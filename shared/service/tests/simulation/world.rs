@@ -1,0 +1,197 @@
+//! Everything of one run, and its course: faults, then quiet, then everything has to come to its end.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use snowpack_domain::{Drain, Job, TableId, Violation};
+use snowpack_service::ports::{Write, Written};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::checks::{Before, Checks};
+use crate::config::{Config, Sabotage};
+use crate::dice::Dice;
+use crate::memory_store::MemoryStore;
+use crate::queue::Queue;
+use crate::table::{Change, Table};
+use crate::trace::Trace;
+use crate::{people, sweeper, worker};
+
+/// Every job ends within this time once nothing goes wrong any more: a lost message is sent again after
+/// 15 minutes, and a dead worker's lease and the sweep's period come on top.
+const RECOVERY: Duration = Duration::from_secs(40 * 60);
+/// How often the run is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) start: Instant,
+    pub(crate) store: MemoryStore,
+    pub(crate) queue: Queue,
+    pub(crate) checks: Checks,
+    pub(crate) trace: Trace,
+    pub(crate) dice: Dice,
+    tables: BTreeMap<TableId, Mutex<Table>>,
+    snapshots: Mutex<u64>,
+}
+
+/// What a run ended with.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) violation: Option<Violation>,
+    pub(crate) trace: Vec<String>,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+}
+
+/// Runs a world to its end, in virtual time.
+pub(crate) fn run(config: &Config, keep_trace: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let world = World::new(config, keep_trace);
+        let panicked = world.run().await;
+        let violation = world.checks.violation().or(panicked);
+        Outcome {
+            violation,
+            trace: world.trace.lines(),
+            counts: world.trace.counts(),
+        }
+    })
+}
+
+impl World {
+    fn new(config: &Config, keep_trace: bool) -> Arc<Self> {
+        let start = Instant::now();
+        let store = MemoryStore::default();
+        store.state().sabotage = config.sabotage;
+        let names = (0..config.tables).map(|number| TableId::new("db", &format!("t{number}")).unwrap());
+        Arc::new(Self {
+            config: config.clone(),
+            start,
+            store,
+            queue: Queue::default(),
+            checks: Checks::default(),
+            trace: Trace::new(start, keep_trace),
+            dice: Dice::new(config),
+            tables: names.map(|name| (name, Mutex::default())).collect(),
+            snapshots: Mutex::default(),
+        })
+    }
+
+    async fn run(self: &Arc<Self>) -> Option<Violation> {
+        let mut actors = JoinSet::new();
+        for number in 0..self.config.workers {
+            actors.spawn(worker::work(Arc::clone(self), number));
+        }
+        if !self.sabotaged(Sabotage::SweeperNeverRuns) {
+            actors.spawn(sweeper::sweep_often(Arc::clone(self)));
+        }
+        for number in 0..self.config.clients {
+            actors.spawn(people::ask_for_maintenance(Arc::clone(self), number));
+        }
+        for table in self.tables() {
+            actors.spawn(people::write_rows(Arc::clone(self), table.clone()));
+        }
+        actors.spawn(people::switch_drain(Arc::clone(self)));
+        let trouble = Duration::from_secs(self.config.minutes * 60);
+        while self.start.elapsed() < trouble && self.checks.violation().is_none() {
+            sleep(LOOK).await;
+        }
+        self.dice.calm_down();
+        self.trace.note("quiet", String::new);
+        self.settle().await;
+        while let Some(ended) = actors.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                return Some(Violation {
+                    invariant: "PANIC",
+                    seen: error.to_string(),
+                });
+            }
+        }
+        None
+    }
+
+    /// `LV-1`: with no more faults every job ends, every lock is freed and the queue is empty, in time.
+    async fn settle(&self) {
+        let quiet = Instant::now();
+        self.store.state().set_drain(&Drain::default());
+        while self.checks.violation().is_none() {
+            sleep(LOOK).await;
+            let Some(open) = self.open_matter() else {
+                self.checks.at_the_end(&self.store.state());
+                self.trace.note("settled", || format!("after {:?}", quiet.elapsed()));
+                return;
+            };
+            self.checks.require(quiet.elapsed() < RECOVERY, "LV-1", || open);
+        }
+    }
+
+    fn open_matter(&self) -> Option<String> {
+        let state = self.store.state();
+        let is_open = |job: &&Job| !job.is_terminal();
+        if let Some(job) = state.jobs.values().map(|job| &job.value).find(is_open) {
+            return Some(format!("not ended: {job:?}"));
+        }
+        if let Some((table, lock)) = state.locks.iter().find(|(_, lock)| lock.value.holder.is_some()) {
+            return Some(format!("held: {table} {lock:?}"));
+        }
+        (self.queue.len() > 0).then(|| "messages are left in the queue".to_owned())
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &TableId> {
+        self.tables.keys()
+    }
+
+    pub(crate) fn sabotaged(&self, sabotage: Sabotage) -> bool {
+        self.config.sabotage == Some(sabotage)
+    }
+
+    /// Applies a write in one instant and checks what it did.
+    pub(crate) fn apply(&self, writer: &str, write: &Write) -> Written {
+        let mut state = self.store.state();
+        let before = Before::of(&state, write);
+        let written = state.apply(write);
+        if written == Written::Applied {
+            self.checks.applied(&before, &state, write, writer);
+        }
+        self.trace.detail(|| {
+            let job = write.job.as_ref().map(|job| (job.version, &job.value));
+            let lock = write.lock.as_ref().map(|(_, lock)| lock);
+            format!("{writer} writes {job:?} {lock:?}: {written:?}")
+        });
+        written
+    }
+
+    pub(crate) fn with_table<T>(&self, table: &TableId, act: impl FnOnce(&mut Table) -> T) -> T {
+        act(&mut self.tables[table].lock().unwrap())
+    }
+
+    pub(crate) fn next_snapshot(&self) -> u64 {
+        let mut last = self.snapshots.lock().unwrap();
+        *last += 1;
+        *last
+    }
+
+    /// Commits in one instant and checks the table; `false` when another commit was first.
+    pub(crate) fn commit(&self, table: &TableId, base: u64, change: &Change) -> bool {
+        let (committed, checked) = self.with_table(table, |table| {
+            let committed = if self.sabotaged(Sabotage::EngineSkipsValidation) {
+                table.apply(change);
+                true
+            } else {
+                table.commit(base, change)
+            };
+            (committed, table.check())
+        });
+        self.checks.take(checked);
+        self.trace
+            .detail(|| format!("commit on {table} over {base}: {change:?} {committed}"));
+        committed
+    }
+}
