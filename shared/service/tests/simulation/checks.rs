@@ -44,8 +44,8 @@ pub(crate) struct Checks(Mutex<Seen>);
 struct Seen {
     violation: Option<Violation>,
     writes: u64,
-    /// The newest write by the holder of each job: under which fence, and its number.
-    confirmed: BTreeMap<JobId, (Fence, u64)>,
+    /// The number of the newest write of each holder of a job.
+    confirmed: BTreeMap<(JobId, Fence), u64>,
     /// Holders that may commit or delete once.
     permitted: BTreeSet<(JobId, Fence)>,
     cancelled: BTreeMap<JobId, Instant>,
@@ -89,7 +89,8 @@ impl Checks {
     /// - `LK-2`: the lock of a table is held by its one active job, or by nobody when it has none.
     /// - `FN-3`: only the worker that holds a job notes its heartbeats, results, yields and completion.
     /// - `DR-1`: nothing is accepted or claimed under drain mode.
-    /// - `RS-1`: results are of the job's actions in order, each once; a completed job has all of them.
+    /// - `RS-1`: results are those of the job's actions in order, each once, then at most one failure; a completed
+    ///   job has all of them.
     /// - `RS-3`: a result of success is kept only of an action that succeeded.
     pub(crate) fn applied(&self, before: &Before, state: &State, write: &Write, writer: &str) {
         let seen = &mut *self.0.lock().unwrap();
@@ -132,9 +133,8 @@ impl Checks {
     /// `EN-1`: a checkpoint succeeds only with a write of the holder under its fence since it began.
     pub(crate) fn checkpoint_passed(&self, job: &JobId, fence: Fence, began: u64) {
         let seen = &mut *self.0.lock().unwrap();
-        let confirmed = seen.confirmed.get(job);
-        let valid = confirmed.is_some_and(|(under, write)| *under == fence && *write > began);
-        seen.require(valid, "EN-1", || {
+        let confirmed = seen.confirmed.get(&(job.clone(), fence));
+        seen.require(confirmed.is_some_and(|write| *write > began), "EN-1", || {
             format!("a checkpoint of {job} under {fence} passed without the store")
         });
         seen.permitted.insert((job.clone(), fence));
@@ -214,8 +214,7 @@ impl Seen {
         if let Some(lease) = &after.lease
             && lease.worker == writer
         {
-            let confirmed = (after.fence, self.writes);
-            self.confirmed.insert(after.id.clone(), confirmed);
+            self.confirmed.insert((after.id.clone(), after.fence), self.writes);
         }
         if after.status == JobStatus::Cancelled {
             self.cancelled.entry(after.id.clone()).or_insert_with(Instant::now);
@@ -235,15 +234,14 @@ impl Seen {
     }
 
     fn check_results(&mut self, job: &Job) {
-        let actions: Vec<Action> = job.results.iter().map(|result| result.action).collect();
-        let all = actions == job.actions && job.results.iter().all(|result| result.outcome.is_ok());
-        let sound = if job.status == JobStatus::Completed {
-            all
-        } else {
-            let first_refused = job.status == JobStatus::Failed && actions.len() == 1;
-            job.actions.starts_with(&actions) || first_refused
-        };
-        self.require(sound, "RS-1", || format!("{} {:?}: {actions:?} of {:?}", job.id, job.status, job.actions));
+        let kept = job.results.iter().take_while(|result| result.outcome.is_ok());
+        let succeeded: Vec<Action> = kept.map(|result| result.action).collect();
+        let whole = job.status != JobStatus::Completed || succeeded == job.actions;
+        let failures = job.results.len() - succeeded.len();
+        let sound = job.actions.starts_with(&succeeded) && whole && failures <= 1;
+        self.require(sound, "RS-1", || {
+            format!("{} {:?}: {:?} of {:?}", job.id, job.status, job.results, job.actions)
+        });
         let kept = job.results.iter().filter(|result| result.outcome.is_ok() && !job.dry_run);
         let unearned = kept
             .map(|result| (job.id.clone(), result.action))

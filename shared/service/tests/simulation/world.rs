@@ -161,9 +161,13 @@ impl World {
             self.checks.applied(&before, &state, write, writer);
         }
         self.trace.detail(|| {
-            let job = write.job.as_ref().map(|job| (job.version, &job.value));
-            let lock = write.lock.as_ref().map(|(_, lock)| lock);
-            format!("{writer} writes {job:?} {lock:?}: {written:?}")
+            let job = write.job.as_ref().map(|job| brief(&job.value, job.version));
+            let lock = write.lock.as_ref().map(|(table, lock)| {
+                let holder = lock.value.holder.as_ref().map(ToString::to_string);
+                format!("lock of {table}: {holder:?} under {} over {}", lock.value.fence, lock.version)
+            });
+            let [job, lock] = [job, lock].map(Option::unwrap_or_default);
+            format!("{writer} writes {job} {lock}: {written:?}")
         });
         written
     }
@@ -194,4 +198,19 @@ impl World {
             .detail(|| format!("commit on {table} over {base}: {change:?} {committed}"));
         committed
     }
+}
+
+/// What tells one write of a job from another.
+fn brief(job: &Job, version: u64) -> String {
+    let lease = job.lease.as_ref().map(|lease| (lease.worker.as_str(), lease.expires_at.as_micros()));
+    format!(
+        "job {} over {version}: {:?} attempt {} slice {} fence {} lease {lease:?} results {} enqueued {}",
+        job.id,
+        job.status,
+        job.attempt,
+        job.slice,
+        job.fence,
+        job.results.len(),
+        job.enqueued_at.is_some()
+    )
 }
