@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     AppliedLate,
     /// The client of the store sends a write again by itself, and so may take its first try for another writer.
     SentTwice,
+    /// The store refuses every call of everyone for a while, which may be longer than a lease.
+    Outage,
     /// The store takes seconds.
     Slow,
     /// A list is as it was when it was asked for the last time.
@@ -51,11 +53,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Throttled,
         Self::AnswerLost,
         Self::AppliedLate,
         Self::SentTwice,
+        Self::Outage,
         Self::Slow,
         Self::StaleList,
         Self::SendFails,
@@ -84,7 +87,7 @@ impl Fault {
             Self::ActionRefused | Self::MessageLost => 0.02,
             Self::SendFails | Self::AckLost | Self::ActionFails => 0.05,
             Self::ShutDown | Self::MessageDoubled | Self::MessageDelayed | Self::CommitUnknown => 0.1,
-            Self::StaleList | Self::Cancel => 0.2,
+            Self::StaleList | Self::Cancel | Self::Outage => 0.2,
             Self::ForeignWrite | Self::Drain => 0.3,
         }
     }

@@ -57,12 +57,21 @@ impl FaultyStore {
         self.process.point(place).await;
     }
 
-    /// A call that `at_the_store` does in one instant.
-    async fn call<T>(&self, at_the_store: impl FnOnce(&World) -> T) -> Result<T, StoreError> {
-        self.travel("before a call of the store").await;
+    fn refuses(&self) -> Result<(), StoreError> {
+        if self.world().is_store_out() {
+            self.process.hinder(Duration::ZERO);
+            return Err(unavailable("out of order"));
+        }
         if self.happens(Fault::Throttled, "throttled") {
             return Err(unavailable("throttled"));
         }
+        Ok(())
+    }
+
+    /// A call that `at_the_store` does in one instant.
+    async fn call<T>(&self, at_the_store: impl FnOnce(&World) -> T) -> Result<T, StoreError> {
+        self.travel("before a call of the store").await;
+        self.refuses()?;
         let answer = at_the_store(self.world());
         self.travel("after a call of the store").await;
         if self.happens(Fault::AnswerLost, "answer lost") {
@@ -109,6 +118,7 @@ impl JobStore for FaultyStore {
     }
 
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {
+        self.refuses()?;
         if self.happens(Fault::AppliedLate, "applied late") {
             self.write_later(write);
             self.travel("after a write that is on its way").await;
@@ -127,6 +137,7 @@ impl JobStore for FaultyStore {
 
     async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, ListError> {
         self.travel("before a list").await;
+        self.refuses()?;
         self.world().store.jobs(filter, page).await
     }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::checks::{Before, Checks};
-use crate::config::{Config, Sabotage};
+use crate::config::{Config, Fault, Sabotage};
 use crate::dice::Dice;
 use crate::memory_store::MemoryStore;
 use crate::queue::Queue;
@@ -34,6 +34,7 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     tables: BTreeMap<TableId, Mutex<Table>>,
     snapshots: Mutex<u64>,
+    outage_until: Mutex<Option<Instant>>,
 }
 
 /// What a run ended with.
@@ -79,6 +80,7 @@ impl World {
             dice: Dice::new(config),
             tables: names.map(|name| (name, Mutex::default())).collect(),
             snapshots: Mutex::default(),
+            outage_until: Mutex::default(),
         })
     }
 
@@ -97,6 +99,7 @@ impl World {
             actors.spawn(people::write_rows(Arc::clone(self), table.clone()));
         }
         actors.spawn(people::switch_drain(Arc::clone(self)));
+        actors.spawn(outages(Arc::clone(self)));
         let trouble = Duration::from_secs(self.config.minutes * 60);
         while self.start.elapsed() < trouble && self.checks.violation().is_none() {
             sleep(LOOK).await;
@@ -176,6 +179,11 @@ impl World {
         act(&mut self.tables[table].lock().unwrap())
     }
 
+    pub(crate) fn is_store_out(&self) -> bool {
+        let until = *self.outage_until.lock().unwrap();
+        until.is_some_and(|until| until > Instant::now())
+    }
+
     pub(crate) fn next_snapshot(&self) -> u64 {
         let mut last = self.snapshots.lock().unwrap();
         *last += 1;
@@ -197,6 +205,19 @@ impl World {
         self.trace
             .detail(|| format!("commit on {table} over {base}: {change:?} {committed}"));
         committed
+    }
+}
+
+/// Takes the store away from everyone now and then.
+async fn outages(world: Arc<World>) {
+    let dice = world.dice.fork();
+    while !dice.is_calm() {
+        sleep(dice.seconds(30..180)).await;
+        if dice.happens(Fault::Outage) {
+            let time = dice.seconds(2..300);
+            world.trace.note("outage", || format!("{time:?}"));
+            *world.outage_until.lock().unwrap() = Some(Instant::now() + time);
+        }
     }
 }
 
