@@ -237,7 +237,9 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             return Ok(Handled::Revoked);
         };
         match &verdict {
-            Verdict::Completed => tracing::info!(event = "job_completed", job_id = %job.id, table = %job.table),
+            Verdict::Completed => {
+                tracing::info!(event = "job_completed", job_id = %job.id, table = %job.table)
+            }
             Verdict::Failed(cause) => {
                 tracing::warn!(event = "job_failed", job_id = %job.id, table = %job.table, %cause);
             }

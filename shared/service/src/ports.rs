@@ -171,10 +171,8 @@ pub trait JobStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<JobId>, StoreError>> + Send;
 
     /// Tables whose lock is held, by name.
-    fn held_locks(
-        &self,
-        page: &PageRequest,
-    ) -> impl Future<Output = Result<Page<TableId>, ListError>> + Send;
+    fn held_locks(&self, page: &PageRequest)
+    -> impl Future<Output = Result<Page<TableId>, ListError>> + Send;
 
     /// Deletes terminal jobs that ended before `before`; returns how many.
     fn purge(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;

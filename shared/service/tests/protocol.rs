@@ -11,7 +11,9 @@ use snowpack_domain::{
     Action, CancelRefused, Drain, JobStatus, LEASE_SECONDS, Pair, SubmitRefused, TableId, check_pair,
 };
 use snowpack_service::ports::{JobStore, PageRequest, Write};
-use snowpack_service::{CancelRefusal, Handled, SubmitRefusal, SweepReport, abandon_leases, cancel, sync_tables};
+use snowpack_service::{
+    CancelRefusal, Handled, SubmitRefusal, SweepReport, abandon_leases, cancel, sync_tables,
+};
 use support::{Behaviour, World, request, world};
 use tokio_util::sync::CancellationToken;
 
@@ -214,16 +216,33 @@ async fn dead_letters_fail_their_jobs_unless_somebody_works_on_them() {
     die_while_running(&world, &job.id).await;
     world.dead_letters.put(Some(job.id.clone()));
     world.dead_letters.put(None);
-    world.dead_letters.put(Some(snowpack_domain::JobId::from_u128(404)));
+    world
+        .dead_letters
+        .put(Some(snowpack_domain::JobId::from_u128(404)));
     assert_eq!(world.sweep().await.dead_letters, 0, "held");
-    let left: Vec<_> = world.dead_letters.0.lock().unwrap().iter().map(|letter| letter.job.clone()).collect();
-    assert_eq!(left, [Some(job.id.clone()), None], "a job that is gone needs no letter");
+    let left: Vec<_> = world
+        .dead_letters
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|letter| letter.job.clone())
+        .collect();
+    assert_eq!(
+        left,
+        [Some(job.id.clone()), None],
+        "a job that is gone needs no letter"
+    );
     world.clock.advance(LEASE_SECONDS + 1);
     world.dead_letters.show_again();
     assert_eq!(world.sweep().await.dead_letters, 1);
     assert_eq!(world.job(&job.id).await.status, JobStatus::Failed);
     check(&world, &job.id).await;
-    assert_eq!(world.dead_letters.0.lock().unwrap().len(), 1, "a foreign message stays");
+    assert_eq!(
+        world.dead_letters.0.lock().unwrap().len(),
+        1,
+        "a foreign message stays"
+    );
 }
 
 #[tokio::test]
@@ -273,10 +292,7 @@ async fn a_restarted_single_worker_need_not_wait_for_leases() {
     die_while_running(&world, &job.id).await;
     world.clock.advance(1);
     abandon_leases(&*world.store, &world.clock).await.unwrap();
-    assert_eq!(
-        world.sweep().await.sent,
-        1
-    );
+    assert_eq!(world.sweep().await.sent, 1);
     assert_eq!(handle(&world, &job.id).await, Handled::Finished);
     assert_eq!(world.job(&job.id).await.status, JobStatus::Completed);
 }
@@ -287,10 +303,7 @@ async fn a_job_is_accepted_and_recovered_when_its_message_cannot_be_sent() {
     world.queue.broken.store(true, Ordering::SeqCst);
     let job = world.submit(&BOTH).await.unwrap();
     world.queue.broken.store(false, Ordering::SeqCst);
-    assert_eq!(
-        world.sweep().await.sent,
-        1
-    );
+    assert_eq!(world.sweep().await.sent, 1);
     assert_eq!(world.queue.sent.lock().unwrap()[0].0, job.id);
 }
 

@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use snowpack_domain::{
-    Action, Fence, Job, JobId, JobStatus, Lock, Pair, TableId, Violation, check_pair, check_step,
+    Action, Fence, Job, JobId, JobStatus, Lock, MAX_ATTEMPTS, Pair, TableId, Violation, check_pair,
+    check_step,
 };
 use snowpack_service::ports::Write;
 use tokio::time::Instant;
@@ -25,7 +26,11 @@ pub(crate) struct Before {
 
 impl Before {
     pub(crate) fn of(state: &State, write: &Write) -> Self {
-        let job = write.job.as_ref().and_then(|job| state.job(&job.value.id)).cloned();
+        let job = write
+            .job
+            .as_ref()
+            .and_then(|job| state.job(&job.value.id))
+            .cloned();
         let of_job = write.job.as_ref().map(|job| &job.value.table);
         let table = write.lock.as_ref().map(|(table, _)| table).or(of_job).cloned();
         let lock = table.as_ref().map(|table| state.lock(table).value);
@@ -89,6 +94,7 @@ impl Checks {
     /// - `LK-2`: the lock of a table is held by its one active job, or by nobody when it has none.
     /// - `FN-3`: only the worker that holds a job notes its heartbeats, results, yields and completion.
     /// - `DR-1`: nothing is accepted or claimed under drain mode.
+    /// - `AT-1`: no job gets more attempts than there are.
     /// - `RS-1`: results are those of the job's actions in order, each once, then at most one failure; a completed
     ///   job has all of them.
     /// - `RS-3`: a result of success is kept only of an action that succeeded.
@@ -165,7 +171,10 @@ impl Checks {
         let Some(cancelled) = seen.cancelled.get(job) else {
             return;
         };
-        let due = (*cancelled).max(started).max(process.hindered_until().unwrap_or(started)) + STOP;
+        let due = (*cancelled)
+            .max(started)
+            .max(process.hindered_until().unwrap_or(started))
+            + STOP;
         let late = Instant::now().saturating_duration_since(due);
         seen.require(late.is_zero(), "CN-1", || {
             format!("{} worked on the cancelled {job} {late:?} too long", process.name)
@@ -179,15 +188,23 @@ impl Checks {
         seen.accepted
             .insert(job.id.clone(), (job.table.clone(), job.actions.clone()));
         if let Some(key) = key {
-            let first = seen.keys.entry(key.clone()).or_insert_with(|| job.id.clone()).clone();
-            seen.require(first == job.id, "SB-3", || format!("{key}: {first} and {}", job.id));
+            let first = seen
+                .keys
+                .entry(key.clone())
+                .or_insert_with(|| job.id.clone())
+                .clone();
+            seen.require(first == job.id, "SB-3", || {
+                format!("{key}: {first} and {}", job.id)
+            });
         }
     }
 
     /// `SB-2`: a refused submit leaves nothing behind.
     pub(crate) fn refused(&self, state: &State, id: &JobId, why: &str) {
         let seen = &mut *self.0.lock().unwrap();
-        seen.require(state.job(id).is_none(), "SB-2", || format!("{id} was refused: {why}"));
+        seen.require(state.job(id).is_none(), "SB-2", || {
+            format!("{id} was refused: {why}")
+        });
         seen.refused.insert(id.clone());
     }
 
@@ -214,10 +231,13 @@ impl Seen {
         if let Some(lease) = &after.lease
             && lease.worker == writer
         {
-            self.confirmed.insert((after.id.clone(), after.fence), self.writes);
+            self.confirmed
+                .insert((after.id.clone(), after.fence), self.writes);
         }
         if after.status == JobStatus::Cancelled {
-            self.cancelled.entry(after.id.clone()).or_insert_with(Instant::now);
+            self.cancelled
+                .entry(after.id.clone())
+                .or_insert_with(Instant::now);
         }
         let claimed = before.is_some_and(|before| after.lease.is_some() && before.fence != after.fence);
         let draining = state.drain().value.enabled;
@@ -226,10 +246,13 @@ impl Seen {
         });
         if let Some(before) = before {
             let holder = before.lease.as_ref().map(|lease| lease.worker.as_str());
-            self.require(holder == Some(writer) || !only_the_holder_may(before, after), "FN-3", || {
-                format!("{writer} wrote for {holder:?}: {before:?} -> {after:?}")
-            });
+            self.require(
+                holder == Some(writer) || !only_the_holder_may(before, after),
+                "FN-3",
+                || format!("{writer} wrote for {holder:?}: {before:?} -> {after:?}"),
+            );
         }
+        self.require(after.attempt <= MAX_ATTEMPTS, "AT-1", || format!("{after:?}"));
         self.check_results(after);
     }
 
@@ -240,9 +263,15 @@ impl Seen {
         let failures = job.results.len() - succeeded.len();
         let sound = job.actions.starts_with(&succeeded) && whole && failures <= 1;
         self.require(sound, "RS-1", || {
-            format!("{} {:?}: {:?} of {:?}", job.id, job.status, job.results, job.actions)
+            format!(
+                "{} {:?}: {:?} of {:?}",
+                job.id, job.status, job.results, job.actions
+            )
         });
-        let kept = job.results.iter().filter(|result| result.outcome.is_ok() && !job.dry_run);
+        let kept = job
+            .results
+            .iter()
+            .filter(|result| result.outcome.is_ok() && !job.dry_run);
         let unearned = kept
             .map(|result| (job.id.clone(), result.action))
             .find(|result| !self.earned.contains(result));

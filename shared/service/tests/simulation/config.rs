@@ -100,8 +100,10 @@ pub(crate) enum Sabotage {
     StoreIgnoresVersions,
     /// The store leaves out the lock of a write.
     StoreDropsTheLock,
-    /// The store forgets writes of jobs that it said it had applied.
+    /// The store forgets new jobs that it said it had stored.
     StoreForgetsJobs,
+    /// The store starts a table's fence anew whenever its lock is freed.
+    StoreResetsFences,
     /// The engine commits without a checkpoint.
     EngineSkipsCheckpoints,
     /// The engine replaces files that are not live any more.
@@ -125,6 +127,8 @@ pub(crate) struct Config {
     pub(crate) tables: u32,
     pub(crate) workers: u32,
     pub(crate) clients: u32,
+    /// More than one sweep at a time, as when a schedule fires twice.
+    pub(crate) sweepers: u32,
     /// How far each clock may be off, to either side.
     pub(crate) skew_seconds: i64,
     /// Seconds a worker lives for one message, as a function does; none for a server.
@@ -144,17 +148,23 @@ impl Config {
         let tables = u32::try_from(between(1..4)).expect("small");
         let workers = u32::try_from(between(1..5)).expect("small");
         let clients = u32::try_from(between(1..4)).expect("small");
+        let sweepers = u32::try_from(between(1..3)).expect("small");
         let skew_seconds = [0, 5, 5, 60][usize::try_from(between(0..4)).expect("small")];
-        let slice_seconds = [None, Some(45), Some(90), Some(240)][usize::try_from(between(0..4)).expect("small")];
+        let slice_seconds =
+            [None, Some(45), Some(90), Some(240)][usize::try_from(between(0..4)).expect("small")];
         let intensity = [0.3, 1.0, 1.0, 3.0][usize::try_from(between(0..4)).expect("small")];
         let share = [0.3, 0.6, 1.0][usize::try_from(between(0..3)).expect("small")];
-        let faults = Fault::ALL.into_iter().filter(|_| rng.random_bool(share)).collect();
+        let faults = Fault::ALL
+            .into_iter()
+            .filter(|_| rng.random_bool(share))
+            .collect();
         Self {
             seed,
             minutes,
             tables,
             workers,
             clients,
+            sweepers,
             skew_seconds,
             slice_seconds,
             intensity,

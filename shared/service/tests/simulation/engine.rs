@@ -15,7 +15,8 @@ use crate::world::World;
 /// Files up to this many rows are compacted.
 const SMALL_ROWS: usize = 5;
 const FILES_PER_GROUP: usize = 3;
-const GROUPS_PER_COMMIT: usize = 2;
+/// Many, so that a run without a commit takes longer than a worker may take to notice a cancel.
+const GROUPS_PER_COMMIT: usize = 8;
 const FILES_PER_DELETE: usize = 3;
 const COMMIT_TRIES: u32 = 4;
 /// No group is started with less time.
@@ -85,13 +86,15 @@ impl Engine for SimulatedEngine {
                 inner: supervisor,
             },
         };
-        world
-            .trace
-            .note("action", || format!("{action} of {job} on {table} by {} under {fence}", process.name));
+        world.trace.note("action", || {
+            format!("{action} of {job} on {table} by {} under {fence}", process.name)
+        });
         let ended = run.act(action).await;
         match &ended {
             Ok(()) => world.checks.action_succeeded(&job, action),
-            Err(stop) => world.trace.note("action stopped", || format!("{action} of {job}: {stop:?}")),
+            Err(stop) => world
+                .trace
+                .note("action stopped", || format!("{action} of {job}: {stop:?}")),
         }
         ended.map(|()| ActionResult {
             action,
@@ -158,7 +161,11 @@ impl<S: Supervisor> Run<S> {
                 total,
                 unit: "file_groups".to_owned(),
             });
-            if self.supervisor.seconds_left().is_some_and(|left| left < GROUP_SECONDS) {
+            if self
+                .supervisor
+                .seconds_left()
+                .is_some_and(|left| left < GROUP_SECONDS)
+            {
                 return Err(ActionStop::OutOfTime);
             }
             finished.extend(self.rewrite_group(read.to_vec()).await?);
@@ -210,7 +217,9 @@ impl<S: Supervisor> Run<S> {
         match &ended {
             Ok(()) => {
                 let lost = self.with_table(|table| {
-                    finished.retain(|group| !committed(table, group.written) && !table.expired.contains(&group.written));
+                    finished.retain(|group| {
+                        !committed(table, group.written) && !table.expired.contains(&group.written)
+                    });
                     std::mem::take(finished)
                 });
                 for group in lost {
@@ -227,7 +236,9 @@ impl<S: Supervisor> Run<S> {
     async fn expire(&self) -> Result<(), ActionStop> {
         self.supervisor.poll()?;
         let expired = self.with_table(|table| table.old.clone());
-        self.process.pause("while planning", self.process.dice.millis(10..1500)).await;
+        self.process
+            .pause("while planning", self.process.dice.millis(10..1500))
+            .await;
         let change = |table: &Table| Change {
             expired: expired.intersection(&table.old).copied().collect(),
             ..Change::default()
@@ -241,7 +252,10 @@ impl<S: Supervisor> Run<S> {
             self.supervisor.poll()?;
             self.supervisor.checkpoint().await?;
             self.process
-                .pause("between checkpoint and delete", self.process.dice.millis(10..1000))
+                .pause(
+                    "between checkpoint and delete",
+                    self.process.dice.millis(10..1000),
+                )
                 .await;
             self.changes_the_table("deleted after the fence was lost");
             for file in batch {
@@ -276,7 +290,9 @@ impl<S: Supervisor> Run<S> {
             if committed {
                 return Ok(());
             }
-            self.process.pause("before a commit is tried again", dice.millis(10..1000)).await;
+            self.process
+                .pause("before a commit is tried again", dice.millis(10..1000))
+                .await;
         }
         Err(may_pass("other writers were always first"))
     }
@@ -285,11 +301,14 @@ impl<S: Supervisor> Run<S> {
     async fn commit_without_an_answer(&self, base: u64, change: Change) -> Result<(), ActionStop> {
         let dice = &self.process.dice;
         let snapshot = change.snapshot;
-        self.world().trace.note("commit unknown", || format!("snapshot {snapshot}"));
+        self.world()
+            .trace
+            .note("commit unknown", || format!("snapshot {snapshot}"));
         match dice.below(3) {
             0 => _ = self.world().commit(&self.table, base, &change),
             1 => {
-                let (world, table, delay) = (Arc::clone(self.world()), self.table.clone(), dice.seconds(0..20));
+                let (world, table, delay) =
+                    (Arc::clone(self.world()), self.table.clone(), dice.seconds(0..20));
                 tokio::spawn(async move {
                     tokio::time::sleep(delay).await;
                     world.commit(&table, base, &change);
@@ -297,7 +316,9 @@ impl<S: Supervisor> Run<S> {
             }
             _ => {}
         }
-        self.process.pause("before the table is read back", dice.millis(100..2000)).await;
+        self.process
+            .pause("before the table is read back", dice.millis(100..2000))
+            .await;
         if self.with_table(|table| table.snapshots.contains(&snapshot)) {
             Ok(())
         } else {
@@ -310,9 +331,9 @@ impl<S: Supervisor> Run<S> {
         let world = self.world();
         world.checks.commits(&self.job, self.fence);
         if world.store.state().lock(&self.table).value.fence != self.fence {
-            world
-                .trace
-                .note(event, || format!("{} under {} by {}", self.job, self.fence, self.process.name));
+            world.trace.note(event, || {
+                format!("{} under {} by {}", self.job, self.fence, self.process.name)
+            });
         }
     }
 }

@@ -7,8 +7,8 @@ use snowpack_domain::{
     CacheEntry, CacheState, Drain, Job, JobId, Lock, TableId, Timestamp, message_due, needs_message,
 };
 use snowpack_service::ports::{
-    IdempotencyRecord, JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned,
-    Write, Written,
+    IdempotencyRecord, JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext,
+    Versioned, Write, Written,
 };
 use snowpack_testkit::naive_list;
 
@@ -69,8 +69,12 @@ impl State {
         if let Some((table, Versioned { value, version })) = &write.lock
             && self.sabotage != Some(Sabotage::StoreDropsTheLock)
         {
+            let mut lock = value.clone();
+            if self.sabotage == Some(Sabotage::StoreResetsFences) && lock.holder.is_none() {
+                lock = Lock::default();
+            }
             let stored = Versioned {
-                value: value.clone(),
+                value: lock,
                 version: version + 1,
             };
             self.locks.insert(table.clone(), stored);
@@ -120,7 +124,11 @@ impl State {
         let all: Vec<Job> = self.jobs.values().map(|job| job.value.clone()).collect();
         let kind = if filter.finished_only { "c" } else { "s" };
         let position = |job: &Job| {
-            let time = if filter.finished_only { job.completed_at } else { Some(job.submitted_at) };
+            let time = if filter.finished_only {
+                job.completed_at
+            } else {
+                Some(job.submitted_at)
+            };
             (time.map_or(0, Timestamp::as_micros), job.id.clone())
         };
         let after = match &page.cursor {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use snowpack_domain::{
-    Action, CacheEntry, CancelRefused, Drain, Job, JobId, JobOptions, JobStatus, Preview, PreviewSource, TableId,
+    Action, CacheEntry, CancelRefused, Drain, Job, JobId, JobOptions, JobStatus, Preview, PreviewSource,
+    TableId,
 };
 use snowpack_service::ports::{CatalogUnavailable, JobStore, Tables};
 use snowpack_service::{CancelRefusal, Failure, SubmitRefusal, SubmitRequest, Submitter, TableCache, cancel};
@@ -17,7 +18,11 @@ use crate::time::{RememberedIds, SharedIds};
 use crate::world::World;
 
 /// What clients ask for: one action of each kind that the engine model knows.
-const ACTIONS: [Action; 3] = [Action::RewriteDataFiles, Action::ExpireSnapshots, Action::RewriteManifests];
+const ACTIONS: [Action; 3] = [
+    Action::RewriteDataFiles,
+    Action::ExpireSnapshots,
+    Action::RewriteManifests,
+];
 /// How often a client repeats a request that got no answer.
 const TRIES: u32 = 4;
 
@@ -117,9 +122,9 @@ async fn submit(process: &Arc<Process>, ids: &Arc<RememberedIds>, request: &Subm
     let ids_of_it = SharedIds(Arc::clone(ids));
     let submitter = Submitter::new(store, queue, Arc::new(cache), process.clock.clone(), ids_of_it);
     let answer = process.run(submitter.submit(request.clone()), None).await;
-    world
-        .trace
-        .note(named(&answer), || format!("{} asks for {request:?}: {answer:?}", process.name));
+    world.trace.note(named(&answer), || {
+        format!("{} asks for {request:?}: {answer:?}", process.name)
+    });
     match answer {
         Some(Ok(Ok(job))) => {
             world
@@ -166,9 +171,9 @@ async fn cancel_some_job(process: &Arc<Process>) {
         Some(Ok(Err(CancelRefusal::UnknownJob))) => false,
         Some(Err(_)) | None => true,
     };
-    world
-        .checks
-        .require(agrees, "CN-2", || format!("{id} was to be cancelled and is {stored:?}"));
+    world.checks.require(agrees, "CN-2", || {
+        format!("{id} was to be cancelled and is {stored:?}")
+    });
 }
 
 /// Switches drain mode on and off again.
@@ -184,7 +189,10 @@ pub(crate) async fn switch_drain(world: Arc<World>) {
                 return;
             }
             let process = Process::start(&world, "operator".to_owned(), &dice);
-            let drain = Drain { enabled, reason: None };
+            let drain = Drain {
+                enabled,
+                reason: None,
+            };
             let store = FaultyStore::of(&process);
             let set = process.run(store.set_drain(&drain), None).await;
             world.trace.note("drain", || format!("{enabled}: {set:?}"));

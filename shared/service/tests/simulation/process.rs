@@ -39,7 +39,9 @@ impl Process {
         let dice = dice.fork();
         let widest = world.config.skew_seconds * 1000;
         let skew = domain::Duration::from_millis(dice.between(-widest..widest + 1));
-        world.trace.detail(|| format!("{name} starts, clock off by {} us", skew.as_micros()));
+        world
+            .trace
+            .detail(|| format!("{name} starts, clock off by {} us", skew.as_micros()));
         Arc::new(Self {
             name,
             dice,
@@ -55,7 +57,9 @@ impl Process {
     /// An await point: the process may end here, or stand still.
     pub(crate) async fn point(&self, place: &'static str) {
         if self.dice.happens(Fault::Killed) {
-            self.world.trace.note("killed", || format!("{} at {place}", self.name));
+            self.world
+                .trace
+                .note("killed", || format!("{} at {place}", self.name));
             self.end();
             std::future::pending::<()>().await;
         }
@@ -120,7 +124,9 @@ impl Process {
             if let Some(end) = &mut end
                 && end.as_mut().poll(context).is_ready()
             {
-                self.world.trace.note("ended by its platform", || self.name.clone());
+                self.world
+                    .trace
+                    .note("ended by its platform", || self.name.clone());
                 self.end();
                 return Poll::Ready(None);
             }

@@ -59,7 +59,8 @@ impl Queue {
         let now = Instant::now();
         let mut messages = self.0.lock().unwrap();
         let visible = messages.kept.iter();
-        let visible = visible.filter(|(_, message)| message.visible_at <= now && message.receives < MAX_RECEIVES);
+        let visible =
+            visible.filter(|(_, message)| message.visible_at <= now && message.receives < MAX_RECEIVES);
         let numbers: Vec<u64> = visible.map(|(number, _)| *number).collect();
         if numbers.is_empty() {
             return None;
@@ -150,9 +151,9 @@ impl JobQueue for FaultyQueue {
             } else {
                 Duration::ZERO
             };
-            world
-                .trace
-                .note("message sent", || format!("{job} by {} {asked:?} {late:?}", process.name));
+            world.trace.note("message sent", || {
+                format!("{job} by {} {asked:?} {late:?}", process.name)
+            });
             world.queue.put(job, asked + late);
         }
         if dice.happens(Fault::MessageDoubled) {

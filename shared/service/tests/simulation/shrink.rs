@@ -32,6 +32,7 @@ fn candidates(config: &Config) -> Vec<Config> {
         changed(&|smaller| smaller.tables = 1),
         changed(&|smaller| smaller.workers = (smaller.workers - 1).max(1)),
         changed(&|smaller| smaller.clients = (smaller.clients - 1).max(1)),
+        changed(&|smaller| smaller.sweepers = 1),
         changed(&|smaller| smaller.minutes = (smaller.minutes / 2).max(1)),
     ]);
     all.retain(|smaller| smaller != config);

@@ -13,10 +13,11 @@ use crate::world::World;
 
 const PERIOD: Duration = Duration::from_secs(60);
 
-pub(crate) async fn sweep_often(world: Arc<World>) {
+pub(crate) async fn sweep_often(world: Arc<World>, number: u32) {
     let dice = world.dice.fork();
+    sleep(dice.seconds(0..2)).await;
     for life in 0.. {
-        let process = Process::start(&world, format!("sweeper.{life}"), &dice);
+        let process = Process::start(&world, format!("sweeper-{number}.{life}"), &dice);
         let store = FaultyStore::of(&process);
         let queue = FaultyQueue(Arc::clone(&process));
         loop {
@@ -26,7 +27,8 @@ pub(crate) async fn sweep_often(world: Arc<World>) {
                 None => break,
                 Some(Err(error)) => world.trace.note("sweep failed", || error.to_string()),
                 Some(Ok(report)) => {
-                    let count = |event, times: u64| (0..times).for_each(|_| world.trace.note(event, String::new));
+                    let count =
+                        |event, times: u64| (0..times).for_each(|_| world.trace.note(event, String::new));
                     count("woken", report.sent);
                     count("given up", report.given_up);
                     count("dead letter", report.dead_letters);

@@ -55,7 +55,13 @@ impl Table {
 
     /// A writer outside of the system appends new rows.
     pub(crate) fn append(&mut self, count: usize) {
-        let first = self.expected.last().copied().unwrap_or(0).max(self.written * 1000) + 1;
+        let first = self
+            .expected
+            .last()
+            .copied()
+            .unwrap_or(0)
+            .max(self.written * 1000)
+            + 1;
         let rows: Vec<Row> = (first..).take(count).collect();
         self.expected.extend(&rows);
         let file = self.write(rows);
@@ -109,7 +115,9 @@ impl Table {
     pub(crate) fn delete(&mut self, file: FileId) -> Result<(), Violation> {
         self.existing.remove(&file);
         let referred = self.live.contains(&file) || self.old.contains(&file);
-        ensure(!referred, "TB-4", || format!("file {file} was deleted while in use"))
+        ensure(!referred, "TB-4", || {
+            format!("file {file} was deleted while in use")
+        })
     }
 
     /// What must hold after every change.
@@ -121,24 +129,39 @@ impl Table {
     /// # Errors
     /// The first [`Violation`] found.
     pub(crate) fn check(&self) -> Result<(), Violation> {
-        let mut rows: Vec<Row> = self.live.iter().flat_map(|file| &self.rows[file]).copied().collect();
+        let mut rows: Vec<Row> = self
+            .live
+            .iter()
+            .flat_map(|file| &self.rows[file])
+            .copied()
+            .collect();
         rows.sort_unstable();
         let whole = rows.iter().eq(self.expected.iter());
         ensure(whole, "TB-1", || {
             let mut lost = self.expected.clone();
             rows.iter().for_each(|row| _ = lost.remove(row));
-            format!("{} rows, expected {}; lost {lost:?}", rows.len(), self.expected.len())
+            format!(
+                "{} rows, expected {}; lost {lost:?}",
+                rows.len(),
+                self.expected.len()
+            )
         })?;
         let mut referred = self.live.union(&self.old);
         ensure(referred.all(|file| self.existing.contains(file)), "TB-2", || {
-            let missing = self.live.union(&self.old).filter(|file| !self.existing.contains(file));
+            let missing = self
+                .live
+                .union(&self.old)
+                .filter(|file| !self.existing.contains(file));
             format!("files {:?} are missing", missing.collect::<Vec<_>>())
         })?;
         let parts = [&self.live, &self.old, &self.expired];
         let sum: usize = parts.iter().map(|part| part.len()).sum();
         let all: BTreeSet<_> = parts.into_iter().flatten().collect();
         ensure(sum == all.len(), "TB-3", || {
-            format!("live {:?}, old {:?}, expired {:?}", self.live, self.old, self.expired)
+            format!(
+                "live {:?}, old {:?}, expired {:?}",
+                self.live, self.old, self.expired
+            )
         })
     }
 }

@@ -31,7 +31,11 @@ pub(crate) async fn work(world: Arc<World>, number: u32) {
         let store = FaultyStore::of(&process);
         if alone && life > 0 {
             let abandon = async { abandon_leases(&store, &process.clock).await };
-            if process.run(abandon, None).await.is_some_and(|abandoned| abandoned.is_ok()) {
+            if process
+                .run(abandon, None)
+                .await
+                .is_some_and(|abandoned| abandoned.is_ok())
+            {
                 world.trace.note("leases abandoned", || process.name.clone());
             }
         }

@@ -89,8 +89,9 @@ impl World {
         for number in 0..self.config.workers {
             actors.spawn(worker::work(Arc::clone(self), number));
         }
-        if !self.sabotaged(Sabotage::SweeperNeverRuns) {
-            actors.spawn(sweeper::sweep_often(Arc::clone(self)));
+        let asleep = self.sabotaged(Sabotage::SweeperNeverRuns);
+        for number in (0..self.config.sweepers).filter(|_| !asleep) {
+            actors.spawn(sweeper::sweep_often(Arc::clone(self), number));
         }
         for number in 0..self.config.clients {
             actors.spawn(people::ask_for_maintenance(Arc::clone(self), number));
@@ -128,7 +129,8 @@ impl World {
             sleep(LOOK).await;
             let Some(open) = self.open_matter() else {
                 self.checks.at_the_end(&self.store.state());
-                self.trace.note("settled", || format!("after {:?}", quiet.elapsed()));
+                self.trace
+                    .note("settled", || format!("after {:?}", quiet.elapsed()));
                 return;
             };
             self.checks.require(quiet.elapsed() < RECOVERY, "LV-1", || open);
@@ -167,7 +169,10 @@ impl World {
             let job = write.job.as_ref().map(|job| brief(&job.value, job.version));
             let lock = write.lock.as_ref().map(|(table, lock)| {
                 let holder = lock.value.holder.as_ref().map(ToString::to_string);
-                format!("lock of {table}: {holder:?} under {} over {}", lock.value.fence, lock.version)
+                format!(
+                    "lock of {table}: {holder:?} under {} over {}",
+                    lock.value.fence, lock.version
+                )
             });
             let [job, lock] = [job, lock].map(Option::unwrap_or_default);
             format!("{writer} writes {job} {lock}: {written:?}")
@@ -223,7 +228,10 @@ async fn outages(world: Arc<World>) {
 
 /// What tells one write of a job from another.
 fn brief(job: &Job, version: u64) -> String {
-    let lease = job.lease.as_ref().map(|lease| (lease.worker.as_str(), lease.expires_at.as_micros()));
+    let lease = job
+        .lease
+        .as_ref()
+        .map(|lease| (lease.worker.as_str(), lease.expires_at.as_micros()));
     format!(
         "job {} over {version}: {:?} attempt {} slice {} fence {} lease {lease:?} results {} enqueued {}",
         job.id,
