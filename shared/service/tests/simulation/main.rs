@@ -181,6 +181,23 @@ fn every_sabotaged_port_is_noticed() {
     }
 }
 
+#[test]
+fn without_faults_nothing_needs_recovery() {
+    for seed in REPEATED {
+        let met = must_pass("a quiet run", &cases::quiet(seed)).counts;
+        assert!(met["finished"] >= 5, "seed {seed}: {met:?}");
+        for event in [
+            "woken",
+            "given up",
+            "dead letter",
+            "lock freed",
+            "could not be handled",
+        ] {
+            assert!(!met.contains_key(event), "{event} in seed {seed}: {met:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_naive_store_keeps_the_contract() {
     snowpack_testkit::job_store_contract(async || memory_store::MemoryStore::default()).await;
