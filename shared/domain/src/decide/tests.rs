@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Action, JobOptions, TableId, check_pair, check_step};
+use crate::{Action, JobOptions, TableId, check_pair, check_step, needs_message};
 
 const START: i64 = 1_000_000_000_000_000;
 
