@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Slow,
     /// A list is as it was when it was asked for the last time.
     StaleList,
+    /// What is stored of a job cannot be read any more, by anybody.
+    Unreadable,
     /// The queue does not answer; it may have taken the message all the same.
     SendFails,
     /// The queue takes a message and loses it.
@@ -53,7 +55,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Throttled,
         Self::AnswerLost,
         Self::AppliedLate,
@@ -61,6 +63,7 @@ impl Fault {
         Self::Outage,
         Self::Slow,
         Self::StaleList,
+        Self::Unreadable,
         Self::SendFails,
         Self::MessageLost,
         Self::MessageDoubled,
@@ -82,7 +85,7 @@ impl Fault {
         match self {
             Self::Stalled => 0.001,
             Self::Killed => 0.002,
-            Self::AppliedLate => 0.005,
+            Self::AppliedLate | Self::Unreadable => 0.005,
             Self::Throttled | Self::AnswerLost | Self::SentTwice | Self::Slow => 0.01,
             Self::ActionRefused | Self::MessageLost => 0.02,
             Self::SendFails | Self::AckLost | Self::ActionFails => 0.05,

@@ -102,7 +102,14 @@ impl JobStore for FaultyStore {
     }
 
     async fn job(&self, id: &JobId) -> Result<Option<Versioned<Job>>, StoreError> {
-        self.call(|world| world.store.state().jobs.get(id).cloned()).await
+        let stored = self
+            .call(|world| world.store.state().jobs.get(id).cloned())
+            .await?;
+        if self.world().is_unreadable(id) {
+            self.process.hinder(Duration::ZERO);
+            return Err(StoreError::Corrupt(id.to_string()));
+        }
+        Ok(stored)
     }
 
     async fn lock(&self, table: &TableId) -> Result<Versioned<Lock>, StoreError> {

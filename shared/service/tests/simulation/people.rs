@@ -130,6 +130,10 @@ async fn submit(process: &Arc<Process>, ids: &Arc<RememberedIds>, request: &Subm
             world
                 .checks
                 .accepted(&world.store.state(), &job, request.idempotency_key.as_ref());
+            if process.dice.happens(Fault::Unreadable) {
+                world.trace.note("unreadable", || job.id.to_string());
+                world.make_unreadable(&job.id);
+            }
             true
         }
         Some(Ok(Err(refusal))) => {

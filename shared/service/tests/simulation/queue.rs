@@ -95,9 +95,14 @@ impl Queue {
         }
     }
 
-    /// Messages and dead letters.
-    pub(crate) fn len(&self) -> usize {
-        self.0.lock().unwrap().kept.len()
+    /// The jobs of all messages and dead letters.
+    pub(crate) fn jobs(&self) -> Vec<JobId> {
+        let messages = self.0.lock().unwrap();
+        messages
+            .kept
+            .values()
+            .map(|message| message.job.clone())
+            .collect()
     }
 
     fn letters(&self) -> Vec<DeadLetter> {

@@ -1,10 +1,10 @@
 //! Everything of one run, and its course: faults, then quiet, then everything has to come to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use snowpack_domain::{Drain, Job, TableId, Violation};
+use snowpack_domain::{Drain, Job, JobId, TableId, Violation};
 use snowpack_service::ports::{Write, Written};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -35,6 +35,7 @@ pub(crate) struct World {
     tables: BTreeMap<TableId, Mutex<Table>>,
     snapshots: Mutex<u64>,
     outage_until: Mutex<Option<Instant>>,
+    unreadable: Mutex<BTreeSet<JobId>>,
 }
 
 /// What a run ended with.
@@ -81,6 +82,7 @@ impl World {
             tables: names.map(|name| (name, Mutex::default())).collect(),
             snapshots: Mutex::default(),
             outage_until: Mutex::default(),
+            unreadable: Mutex::default(),
         })
     }
 
@@ -121,14 +123,21 @@ impl World {
         None
     }
 
-    /// `LV-1`: with no more faults every job ends, every lock is freed and the queue is empty, in time.
+    /// `LV-1`: with no more faults every job ends, every lock is freed and the queue is empty, in time. Then the checks
+    /// of all answers and of all tables.
     async fn settle(&self) {
         let quiet = Instant::now();
-        self.store.state().set_drain(&Drain::default());
         while self.checks.violation().is_none() {
+            // An operator who stood still may have switched it on only now.
+            if self.store.state().drain().value.enabled {
+                self.store.state().set_drain(&Drain::default());
+            }
             sleep(LOOK).await;
             let Some(open) = self.open_matter() else {
                 self.checks.at_the_end(&self.store.state());
+                for table in self.tables() {
+                    self.checks.take(self.with_table(table, |table| table.check()));
+                }
                 self.trace
                     .note("settled", || format!("after {:?}", quiet.elapsed()));
                 return;
@@ -137,16 +146,20 @@ impl World {
         }
     }
 
+    /// What nobody can read keeps its lock and its messages, and must not keep anything else.
     fn open_matter(&self) -> Option<String> {
         let state = self.store.state();
-        let is_open = |job: &&Job| !job.is_terminal();
+        let is_open = |job: &&Job| !job.is_terminal() && !self.is_unreadable(&job.id);
         if let Some(job) = state.jobs.values().map(|job| &job.value).find(is_open) {
             return Some(format!("not ended: {job:?}"));
         }
-        if let Some((table, lock)) = state.locks.iter().find(|(_, lock)| lock.value.holder.is_some()) {
-            return Some(format!("held: {table} {lock:?}"));
+        let mut held = state.locks.values().filter_map(|lock| lock.value.holder.as_ref());
+        if let Some(holder) = held.find(|holder| !self.is_unreadable(holder)) {
+            return Some(format!("{holder} still holds its lock"));
         }
-        (self.queue.len() > 0).then(|| "messages are left in the queue".to_owned())
+        let mut left = self.queue.jobs().into_iter();
+        let left = left.find(|job| !self.is_unreadable(job))?;
+        Some(format!("a message of {left} is left in the queue"))
     }
 
     pub(crate) fn tables(&self) -> impl Iterator<Item = &TableId> {
@@ -182,6 +195,15 @@ impl World {
 
     pub(crate) fn with_table<T>(&self, table: &TableId, act: impl FnOnce(&mut Table) -> T) -> T {
         act(&mut self.tables[table].lock().unwrap())
+    }
+
+    /// From now on nobody can read the job.
+    pub(crate) fn make_unreadable(&self, id: &JobId) {
+        self.unreadable.lock().unwrap().insert(id.clone());
+    }
+
+    pub(crate) fn is_unreadable(&self, id: &JobId) -> bool {
+        self.unreadable.lock().unwrap().contains(id)
     }
 
     pub(crate) fn is_store_out(&self) -> bool {
