@@ -207,7 +207,8 @@ pub fn heartbeat(
     Ok(job)
 }
 
-/// Keeps the result of an action that succeeded, so that no later slice or attempt repeats it.
+/// Keeps the result of an action that succeeded, so that no later slice or attempt repeats it. Kept again, because
+/// the store's answer was lost, it stays one result: a second one would pass for that of the next action.
 ///
 /// # Errors
 /// [`FenceLost`] when the job is no longer the caller's.
@@ -218,7 +219,9 @@ pub fn keep_result(
     now: Timestamp,
 ) -> Result<Job, FenceLost> {
     check_holder(&job, held)?;
-    job.results.push(result);
+    if job.results.iter().all(|kept| kept.action != result.action) {
+        job.results.push(result);
+    }
     heartbeat(job, held, None, now)
 }
 

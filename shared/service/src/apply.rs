@@ -20,7 +20,7 @@ impl Writes {
     ///
     /// A store that cannot be reached may have applied it all the same, and one that tried again may take its own
     /// first try for another writer. So the job is read back: it is there as written, under the next version,
-    /// exactly when the write took effect.
+    /// exactly when the write took effect; one that the write creates is there in whatever state.
     ///
     /// # Errors
     /// [`Failure::Contended`] after [`MAX_RACES`] lost races; [`Failure::Store`] when the write is not known to
@@ -56,7 +56,11 @@ async fn took_effect<S: JobStore>(store: &S, write: &Write) -> Result<bool, Stor
         return Ok(false);
     };
     let stored = store.job(&job.value.id).await?;
-    Ok(stored.is_some_and(|stored| stored.version == job.version + 1 && stored.value == job.value))
+    Ok(stored.is_some_and(|stored| {
+        // Nobody else creates a job of this id, and it may have moved on already.
+        let creates = job.version == 0;
+        creates || (stored.version == job.version + 1 && stored.value == job.value)
+    }))
 }
 
 /// Changes a job and its table's lock as `decide` says; `None` when there is no such job.

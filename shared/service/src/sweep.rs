@@ -1,14 +1,14 @@
 //! Sweep: wakes the jobs that nothing else will wake, ends those whose attempts are spent, fails those whose
 //! message nobody could handle, and frees locks without a job.
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use snowpack_domain as domain;
 use snowpack_domain::{DeadLetterKept, JobId, Sweep, TableId};
 
 use crate::apply::{Writes, change_pair};
 use crate::failure::Failure;
 use crate::ports::{
-    Clock, DeadLetter, DeadLetters, JobQueue, JobStore, ListError, PageRequest, Versioned, Write,
+    Clock, DeadLetter, DeadLetters, JobQueue, JobStore, ListError, PageRequest, StoreError, Versioned, Write,
 };
 use crate::send::send;
 
@@ -68,22 +68,49 @@ async fn wake_jobs<S: JobStore, Q: JobQueue>(
     clock: &impl Clock,
     report: &mut SweepReport,
 ) -> Result<(), Failure> {
+    let mut first = Ok(());
     for id in store.jobs_needing_message(clock.now(), MAX_JOBS).await? {
-        let drain = store.drain().await?.value;
-        let Some(Versioned { value: job, version }) = store.job(&id).await? else {
-            continue;
-        };
-        match domain::sweep(&job, &drain, clock.now()) {
-            Sweep::Leave => {}
-            Sweep::GiveUp => report.given_up += u64::from(give_up(store, clock, &id).await?),
-            Sweep::Send => {
-                tracing::info!(event = "job_recovered", job_id = %id, table = %job.table, attempt = job.attempt);
-                send(store, queue, clock, Versioned { value: job, version }, 0).await?;
-                report.sent += 1;
-            }
+        set_aside(&mut first, wake_job(store, queue, clock, &id, report).await)?;
+    }
+    first
+}
+
+async fn wake_job<S: JobStore, Q: JobQueue>(
+    store: &S,
+    queue: &Q,
+    clock: &impl Clock,
+    id: &JobId,
+    report: &mut SweepReport,
+) -> Result<(), Failure> {
+    let drain = store.drain().await?.value;
+    let Some(Versioned { value: job, version }) = store.job(id).await? else {
+        return Ok(());
+    };
+    match domain::sweep(&job, &drain, clock.now()) {
+        Sweep::Leave => {}
+        Sweep::GiveUp => report.given_up += u64::from(give_up(store, clock, id).await?),
+        Sweep::Send => {
+            tracing::info!(event = "job_recovered", job_id = %id, table = %job.table, attempt = job.attempt);
+            send(store, queue, clock, Versioned { value: job, version }, 0).await?;
+            report.sent += 1;
         }
     }
     Ok(())
+}
+
+/// Goes on after a failure that is one job's own, which must not keep the others asleep, and keeps the first such
+/// failure. Any other would meet the next job too.
+fn set_aside<T>(first: &mut Result<(), Failure>, outcome: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match outcome {
+        Ok(done) => Ok(Some(done)),
+        Err(failure @ (Failure::Contended | Failure::Store(StoreError::Corrupt(_)))) => {
+            if first.is_ok() {
+                *first = Err(failure);
+            }
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Ends a job whose attempts are spent; `false` when it no longer is such a job.
@@ -107,11 +134,11 @@ async fn take_dead_letters<S: JobStore, D: DeadLetters>(
     clock: &impl Clock,
     failed: &mut u64,
 ) -> Result<(), Failure> {
-    let mut taken = 0;
+    let (mut taken, mut first) = (0, Ok(()));
     while taken < MAX_JOBS {
         let letters = dead_letters.receive(LETTER_HIDDEN_SECONDS).await?;
         if letters.is_empty() {
-            return Ok(());
+            break;
         }
         taken += letters.len();
         for DeadLetter { job, receipt } in letters {
@@ -120,11 +147,11 @@ async fn take_dead_letters<S: JobStore, D: DeadLetters>(
                 continue;
             };
             let changed = change_pair(store, &id, |pair| domain::fail_dead_letter(pair, clock.now()));
-            match changed.await? {
+            match set_aside(&mut first, changed.await)? {
                 // It comes back once its time in hiding is over.
-                Some(Err(DeadLetterKept::Held(_))) => continue,
-                None | Some(Err(DeadLetterKept::Terminal(_))) => {}
-                Some(Ok(ended)) => {
+                None | Some(Some(Err(DeadLetterKept::Held(_)))) => continue,
+                Some(None | Some(Err(DeadLetterKept::Terminal(_)))) => {}
+                Some(Some(Ok(ended))) => {
                     *failed += 1;
                     let table = ended.job.table;
                     tracing::warn!(event = "job_failed", job_id = %id, %table, cause = ended.job.error);
@@ -133,7 +160,7 @@ async fn take_dead_letters<S: JobStore, D: DeadLetters>(
             dead_letters.remove(&receipt).await?;
         }
     }
-    Ok(())
+    first
 }
 
 /// Nothing but a fault outside of the protocol leaves such locks: a store restored from a backup, an item deleted
@@ -143,6 +170,7 @@ async fn free_locks<S: JobStore>(store: &S, freed: &mut u64) -> Result<(), Failu
         limit: LOCKS_PER_PAGE,
         cursor: None,
     };
+    let mut first = Ok(());
     loop {
         let held = match store.held_locks(&page).await {
             Ok(held) => held,
@@ -150,13 +178,13 @@ async fn free_locks<S: JobStore>(store: &S, freed: &mut u64) -> Result<(), Failu
             Err(ListError::BadCursor) => return Err(Failure::Contended),
         };
         let looks = futures::stream::iter(held.items).map(|table| free_lock(store, table));
-        *freed += looks
-            .buffer_unordered(LOOKS)
-            .try_fold(0, async |sum, freed| Ok(sum + u64::from(freed)))
-            .await?;
+        let mut looks = looks.buffer_unordered(LOOKS);
+        while let Some(looked) = looks.next().await {
+            *freed += u64::from(set_aside(&mut first, looked)?.unwrap_or(false));
+        }
         match held.next {
             Some(cursor) => page.cursor = Some(cursor),
-            None => return Ok(()),
+            None => return first,
         }
     }
 }

@@ -78,6 +78,17 @@ fn a_cancelled_worker_is_fenced_off() {
 }
 
 #[test]
+fn a_result_that_is_kept_twice_stays_one() {
+    let claimed = claim(submitted(), &off(), "w", at(1)).unwrap();
+    let held = claimed.job.fence;
+    let first = claimed.job.actions[0];
+    let once = keep_result(claimed.job, held, result(first), at(2)).unwrap();
+    let twice = keep_result(once.clone(), held, result(first), at(3)).unwrap();
+    assert_eq!(twice.results, once.results);
+    assert_eq!(twice.remaining_actions(), &twice.actions[1..]);
+}
+
+#[test]
 fn an_expired_lease_costs_an_attempt_and_a_yield_does_not() {
     let first = claim(submitted(), &off(), "w1", at(0)).unwrap();
     assert!(matches!(
