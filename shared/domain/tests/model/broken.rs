@@ -447,8 +447,9 @@ fn results() -> Vec<Variant> {
             "a result is kept twice",
             Rules {
                 keep_result: |mut job, held, result, now| {
-                    job.results.push(result.clone());
-                    domain::keep_result(job, held, result, now)
+                    job = domain::keep_result(job, held, result.clone(), now)?;
+                    job.results.push(result);
+                    Ok(job)
                 },
                 ..REAL
             },
