@@ -28,6 +28,27 @@ pub(crate) fn cases() -> Vec<(&'static str, Config)> {
                 ..quiet(411)
             },
         ),
+        (
+            // The sweeper stopped at the first job that it could not read, every minute anew.
+            "a job that cannot be read keeps no other job asleep",
+            Config {
+                minutes: 14,
+                tables: 3,
+                workers: 3,
+                clients: 3,
+                skew_seconds: 60,
+                slice_seconds: Some(90),
+                intensity: 3.0,
+                faults: vec![
+                    Fault::AppliedLate,
+                    Fault::Unreadable,
+                    Fault::MessageDoubled,
+                    Fault::ShutDown,
+                    Fault::Drain,
+                ],
+                ..quiet(212)
+            },
+        ),
     ]
 }
 
