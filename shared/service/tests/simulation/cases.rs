@@ -1,4 +1,7 @@
 //! Runs that failed once, shrunk, by what they showed. They run first, always.
+//!
+//! A change of the simulation changes what its dice are asked, and so what a seed does: then take the fix back, and
+//! find the run again.
 
 use crate::config::{Config, Fault};
 
