@@ -1,4 +1,7 @@
 //! Runs that failed once, shrunk, by what they showed. They run first, always.
+//!
+//! A change of the simulation changes what its dice are asked, and so what a seed does: then take the fix back, and
+//! find the run again.
 
 use crate::config::{Config, Fault};
 
@@ -26,6 +29,27 @@ pub(crate) fn cases() -> Vec<(&'static str, Config)> {
                 sweepers: 1,
                 faults: vec![Fault::AppliedLate, Fault::SentTwice, Fault::Slow, Fault::Cancel],
                 ..quiet(411)
+            },
+        ),
+        (
+            // The sweeper stopped at the first job that it could not read, every minute anew.
+            "a job that cannot be read keeps no other job asleep",
+            Config {
+                minutes: 14,
+                tables: 3,
+                workers: 3,
+                clients: 3,
+                skew_seconds: 60,
+                slice_seconds: Some(90),
+                intensity: 3.0,
+                faults: vec![
+                    Fault::AppliedLate,
+                    Fault::Unreadable,
+                    Fault::MessageDoubled,
+                    Fault::ShutDown,
+                    Fault::Drain,
+                ],
+                ..quiet(212)
             },
         ),
     ]

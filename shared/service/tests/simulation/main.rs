@@ -183,7 +183,7 @@ fn every_sabotaged_port_is_noticed() {
 }
 
 #[test]
-fn without_faults_nothing_needs_recovery() {
+fn without_faults_nobody_has_to_recover_a_job() {
     for seed in REPEATED {
         let met = must_pass("a quiet run", &cases::quiet(seed)).counts;
         assert!(met["finished"] >= 5, "seed {seed}: {met:?}");
