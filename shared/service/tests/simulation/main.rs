@@ -187,13 +187,8 @@ fn without_faults_nobody_has_to_recover_a_job() {
     for seed in REPEATED {
         let met = must_pass("a quiet run", &cases::quiet(seed)).counts;
         assert!(met["finished"] >= 5, "seed {seed}: {met:?}");
-        for event in [
-            "woken",
-            "given up",
-            "dead letter",
-            "lock freed",
-            "could not be handled",
-        ] {
+        // Not "woken": a sweep may come between a submit and its note that the message was sent.
+        for event in ["given up", "dead letter", "lock freed", "could not be handled"] {
             assert!(!met.contains_key(event), "{event} in seed {seed}: {met:?}");
         }
     }
