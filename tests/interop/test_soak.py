@@ -25,6 +25,9 @@ KILLS_AFTER = (0.6, 0.7, 0.8, 0.9)
 SETTLED_AFTER = 0.15
 GROWTH_MIB = 64
 SETTLE_SECONDS = 240
+# Every caller gives up after this time, however many jobs are missing.
+PATIENCE_SECONDS = 900
+BUSY_SECONDS = 0.1
 ACTIONS = ["rewrite_data_files", "expire_snapshots", "rewrite_manifests"]
 OPTIONS = {"rewrite_data_files": {"min-input-files": 2}}
 SCHEMA = pyarrow.schema([("id", pyarrow.int64())])
@@ -48,6 +51,7 @@ class Soak:
         self.submits = 0
         self.lock = threading.Lock()
         self.stop = threading.Event()
+        self.deadline = time.monotonic() + PATIENCE_SECONDS
 
     def create(self) -> None:
         self.pyiceberg.create_namespace("soak")
@@ -88,6 +92,8 @@ class Soak:
                 self.accepted.add(job["job_id"])
         if status != 202:
             assert status in (404, 409, 503), job
+            # Most tables are busy: callers are faster than workers.
+            time.sleep(BUSY_SECONDS)
             return
         dice = chance.random()
         if dice < 0.05:
@@ -105,6 +111,7 @@ class Soak:
 
         def caller(number: int) -> None:
             while len(self.accepted) < jobs:
+                assert time.monotonic() < self.deadline, f"only {len(self.accepted)} jobs of {jobs}"
                 with self.lock:
                     self.submits += 1
                     seed = self.submits
