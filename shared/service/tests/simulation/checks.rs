@@ -94,10 +94,10 @@ impl Checks {
     /// - `LK-2`: the lock of a table is held by its one active job, or by nobody when it has none.
     /// - `FN-3`: only the worker that holds a job notes its heartbeats, results, yields and completion.
     /// - `DR-1`: nothing is accepted or claimed under drain mode.
-    /// - `AT-1`: no job gets more attempts than there are.
-    /// - `RS-1`: results are those of the job's actions in order, each once, then at most one failure; a completed
+    /// - `JB-6`: no job gets more attempts than there are.
+    /// - `JB-4`: results are those of the job's actions in order, each once, then at most one failure; a completed
     ///   job has all of them.
-    /// - `RS-3`: a result of success is kept only of an action that succeeded.
+    /// - `JB-7`: a result of success is kept only of an action that succeeded.
     pub(crate) fn applied(&self, before: &Before, state: &State, write: &Write, writer: &str) {
         let seen = &mut *self.0.lock().unwrap();
         seen.writes += 1;
@@ -136,29 +136,29 @@ impl Checks {
         self.0.lock().unwrap().writes
     }
 
-    /// `EN-1`: a checkpoint succeeds only with a write of the holder under its fence since it began.
+    /// `TB-2`: a checkpoint succeeds only with a write of the holder under its fence since it began.
     pub(crate) fn checkpoint_passed(&self, job: &JobId, fence: Fence, began: u64) {
         let seen = &mut *self.0.lock().unwrap();
         let confirmed = seen.confirmed.get(&(job.clone(), fence));
-        seen.require(confirmed.is_some_and(|write| *write > began), "EN-1", || {
+        seen.require(confirmed.is_some_and(|write| *write > began), "TB-2", || {
             format!("a checkpoint of {job} under {fence} passed without the store")
         });
         seen.permitted.insert((job.clone(), fence));
     }
 
-    /// `EN-1`: each commit and each batch of deletes has a checkpoint of its own before it.
+    /// `TB-2`: each commit and each batch of deletes has a checkpoint of its own before it.
     pub(crate) fn commits(&self, job: &JobId, fence: Fence) {
         let seen = &mut *self.0.lock().unwrap();
         let permitted = seen.permitted.remove(&(job.clone(), fence));
-        seen.require(permitted, "EN-1", || {
+        seen.require(permitted, "TB-2", || {
             format!("{job} under {fence} changes its table without a checkpoint")
         });
     }
 
-    /// `RS-2`: an action whose result is kept never runs again.
+    /// `TB-3`: an action whose result is kept never runs again.
     pub(crate) fn action_starts(&self, job: Option<&Job>, action: Action, fence: Fence) {
         let kept = |job: &Job| job.fence == fence && job.results.iter().any(|result| result.action == action);
-        self.require(!job.is_some_and(kept), "RS-2", || format!("{action} of {job:?}"));
+        self.require(!job.is_some_and(kept), "TB-3", || format!("{action} of {job:?}"));
     }
 
     pub(crate) fn action_succeeded(&self, job: &JobId, action: Action) {
@@ -181,10 +181,10 @@ impl Checks {
         });
     }
 
-    /// `SB-1`: an accepted job is stored. `SB-3`: a key stands for one job.
+    /// `SB-4`: an accepted job is stored. `SB-3`: a key stands for one job.
     pub(crate) fn accepted(&self, state: &State, job: &Job, key: Option<&String>) {
         let seen = &mut *self.0.lock().unwrap();
-        seen.require(state.job(&job.id).is_some(), "SB-1", || format!("{job:?}"));
+        seen.require(state.job(&job.id).is_some(), "SB-4", || format!("{job:?}"));
         seen.accepted
             .insert(job.id.clone(), (job.table.clone(), job.actions.clone()));
         if let Some(key) = key {
@@ -199,10 +199,10 @@ impl Checks {
         }
     }
 
-    /// `SB-2`: a refused submit leaves nothing behind.
+    /// `SB-1`: a refused submit leaves nothing behind.
     pub(crate) fn refused(&self, state: &State, id: &JobId, why: &str) {
         let seen = &mut *self.0.lock().unwrap();
-        seen.require(state.job(id).is_none(), "SB-2", || {
+        seen.require(state.job(id).is_none(), "SB-1", || {
             format!("{id} was refused: {why}")
         });
         seen.refused.insert(id.clone());
@@ -212,7 +212,7 @@ impl Checks {
         self.0.lock().unwrap().accepted.keys().cloned().collect()
     }
 
-    /// Once everything is quiet: `SB-1` and `SB-2` for all answers ever given.
+    /// Once everything is quiet: `SB-4` and `SB-1` for all answers ever given.
     pub(crate) fn at_the_end(&self, state: &State) {
         let seen = &mut *self.0.lock().unwrap();
         let lost = seen.accepted.iter().find(|(id, (table, actions))| {
@@ -220,9 +220,9 @@ impl Checks {
             !state.job(id).is_some_and(kept)
         });
         let lost = lost.map(|(id, _)| id.clone());
-        seen.require(lost.is_none(), "SB-1", || format!("{lost:?} is gone or changed"));
+        seen.require(lost.is_none(), "SB-4", || format!("{lost:?} is gone or changed"));
         let left = seen.refused.iter().find(|id| state.job(id).is_some()).cloned();
-        seen.require(left.is_none(), "SB-2", || format!("{left:?} was refused"));
+        seen.require(left.is_none(), "SB-1", || format!("{left:?} was refused"));
     }
 }
 
@@ -252,7 +252,7 @@ impl Seen {
                 || format!("{writer} wrote for {holder:?}: {before:?} -> {after:?}"),
             );
         }
-        self.require(after.attempt <= MAX_ATTEMPTS, "AT-1", || format!("{after:?}"));
+        self.require(after.attempt <= MAX_ATTEMPTS, "JB-6", || format!("{after:?}"));
         self.check_results(after);
     }
 
@@ -262,7 +262,7 @@ impl Seen {
         let whole = job.status != JobStatus::Completed || succeeded == job.actions;
         let failures = job.results.len() - succeeded.len();
         let sound = job.actions.starts_with(&succeeded) && whole && failures <= 1;
-        self.require(sound, "RS-1", || {
+        self.require(sound, "JB-4", || {
             format!(
                 "{} {:?}: {:?} of {:?}",
                 job.id, job.status, job.results, job.actions
@@ -275,7 +275,7 @@ impl Seen {
         let unearned = kept
             .map(|result| (job.id.clone(), result.action))
             .find(|result| !self.earned.contains(result));
-        self.require(unearned.is_none(), "RS-3", || format!("{unearned:?}"));
+        self.require(unearned.is_none(), "JB-7", || format!("{unearned:?}"));
     }
 }
 

@@ -171,12 +171,12 @@ fn every_sabotaged_port_is_noticed() {
         (Sabotage::StoreDropsTheLock, "LK-1"),
         (Sabotage::StoreForgetsJobs, "LK-2"),
         (Sabotage::StoreResetsFences, "FN-2"),
-        (Sabotage::EngineSkipsCheckpoints, "EN-1"),
-        (Sabotage::EngineSkipsValidation, "TB-1"),
-        (Sabotage::EngineDeletesLiveFiles, "TB-4"),
-        (Sabotage::SupervisorAlwaysAgrees, "EN-1"),
+        (Sabotage::EngineSkipsCheckpoints, "TB-2"),
+        (Sabotage::EngineSkipsValidation, "TB-4"),
+        (Sabotage::EngineDeletesLiveFiles, "TB-1"),
+        (Sabotage::SupervisorAlwaysAgrees, "TB-2"),
         (Sabotage::EngineNeverPolls, "CN-1"),
-        (Sabotage::SweeperNeverRuns, "LV-1"),
+        (Sabotage::SweeperNeverRuns, "PR-1"),
     ] {
         assert!(notices(check, sabotage), "{check} does not notice {sabotage:?}");
     }

@@ -111,20 +111,20 @@ impl Table {
     /// Deletes a file; deleting twice is harmless.
     ///
     /// # Errors
-    /// `TB-4`: something refers to it.
+    /// `TB-1`: something refers to it.
     pub(crate) fn delete(&mut self, file: FileId) -> Result<(), Violation> {
         self.existing.remove(&file);
         let referred = self.live.contains(&file) || self.old.contains(&file);
-        ensure(!referred, "TB-4", || {
+        ensure(!referred, "TB-1", || {
             format!("file {file} was deleted while in use")
         })
     }
 
     /// What must hold after every change.
     ///
-    /// - `TB-1`: the live files hold every row that writers left, each once.
-    /// - `TB-2`: every file that something refers to exists.
-    /// - `TB-3`: what nothing refers to is either expired or was never committed.
+    /// - `TB-4`: the live files hold every row that writers left, each once.
+    /// - `TB-1`: every file that something refers to exists.
+    /// - `TB-5`: what nothing refers to is either expired or was never committed.
     ///
     /// # Errors
     /// The first [`Violation`] found.
@@ -137,7 +137,7 @@ impl Table {
             .collect();
         rows.sort_unstable();
         let whole = rows.iter().eq(self.expected.iter());
-        ensure(whole, "TB-1", || {
+        ensure(whole, "TB-4", || {
             let mut lost = self.expected.clone();
             rows.iter().for_each(|row| _ = lost.remove(row));
             format!(
@@ -147,7 +147,7 @@ impl Table {
             )
         })?;
         let mut referred = self.live.union(&self.old);
-        ensure(referred.all(|file| self.existing.contains(file)), "TB-2", || {
+        ensure(referred.all(|file| self.existing.contains(file)), "TB-1", || {
             let missing = self
                 .live
                 .union(&self.old)
@@ -157,7 +157,7 @@ impl Table {
         let parts = [&self.live, &self.old, &self.expired];
         let sum: usize = parts.iter().map(|part| part.len()).sum();
         let all: BTreeSet<_> = parts.into_iter().flatten().collect();
-        ensure(sum == all.len(), "TB-3", || {
+        ensure(sum == all.len(), "TB-5", || {
             format!(
                 "live {:?}, old {:?}, expired {:?}",
                 self.live, self.old, self.expired

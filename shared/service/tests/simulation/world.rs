@@ -123,7 +123,7 @@ impl World {
         None
     }
 
-    /// `LV-1`: with no more faults every job ends, every lock is freed and the queue is empty, in time. Then the checks
+    /// `PR-1`: with no more faults every job ends, every lock is freed and the queue is empty, in time. Then the checks
     /// of all answers and of all tables.
     async fn settle(&self) {
         let quiet = Instant::now();
@@ -142,7 +142,7 @@ impl World {
                     .note("settled", || format!("after {:?}", quiet.elapsed()));
                 return;
             };
-            self.checks.require(quiet.elapsed() < RECOVERY, "LV-1", || open);
+            self.checks.require(quiet.elapsed() < RECOVERY, "PR-1", || open);
         }
     }
 
