@@ -21,6 +21,11 @@ def test_the_worker_acknowledges_a_job_that_does_not_exist(emulator, stack):
     assert invoke(emulator, stack["WorkerFunctionName"], EVENTS / "worker-job.json") == {"batchItemFailures": []}
 
 
+def test_the_sweeper_finds_nothing_to_do(emulator, stack):
+    report = invoke(emulator, stack["SweeperFunctionName"], EVENTS / "sweeper-schedule.json")
+    assert report == {"sent": 0, "given_up": 0, "dead_letters": 0, "freed": 0}
+
+
 def invoke(emulator, function, path):
     answer = emulator.client("lambda").invoke(FunctionName=function, Payload=path.read_bytes())
     assert "FunctionError" not in answer, answer["Payload"].read()

@@ -134,6 +134,20 @@ def test_the_worker_commits_tables_and_cannot_drop_them_or_change_settings():
     assert "dynamodb:BatchWriteItem" not in actions("WorkerRole", "dynamodb")
 
 
+def test_the_sweeper_runs_every_minute_and_touches_jobs_and_locks_only():
+    event = properties("SweeperFunction")["Events"]["EveryMinute"]
+    assert (event["Type"], event["Properties"]) == ("Schedule", {"Schedule": "rate(1 minute)"})
+    assert properties("SweeperFunction")["Timeout"] <= 60
+    assert not actions("SweeperRole", "s3") | actions("SweeperRole", "glue")
+    [writes] = [s for s in statements("SweeperRole") if "dynamodb:PutItem" in s["Action"]]
+    assert writes["Condition"]["ForAnyValue:StringLikeIfExists"]["dynamodb:LeadingKeys"] == ["JOB#*", "TABLE#*", "DAYS"]
+    by_queue = {json.dumps(s["Resource"]): s["Action"] for s in statements("SweeperRole") if "sqs:" in json.dumps(s["Action"])}
+    assert by_queue == {
+        json.dumps({"Fn::GetAtt": ["JobQueue", "Arn"]}): "sqs:SendMessage",
+        json.dumps({"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}): ["sqs:ReceiveMessage", "sqs:DeleteMessage"],
+    }
+
+
 def test_glue_is_reached_in_one_account_and_region_only():
     for role in ROLES:
         for statement in statements(role):

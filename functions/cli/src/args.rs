@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keeps Apache Iceberg tables healthy: compacts small files, applies deletes, expires snapshots.
 #[derive(Debug, Parser)]
@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Maintain a table directly, without a server.
     Run(RunArgs),
-    /// Run the API, a worker, table sync and recovery in one process.
+    /// Run the API, a worker, table sync and the sweeper in one process.
     Serve(ServeArgs),
     /// Show everything once on a badly kept table in a temporary warehouse.
     Demo(DemoArgs),
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Cancel(JobArgs),
     /// List the tables the server knows.
     Tables(TablesArgs),
+    /// Show the drain switch, or turn it: while it is on, workers finish what they do and nothing new starts.
+    Drain(DrainArgs),
 }
 
 /// Which catalog holds the tables.
@@ -176,6 +178,26 @@ pub(crate) struct JobsArgs {
     pub(crate) limit: u16,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// Which way to turn it; without it, show how it stands.
+    #[arg(value_name = "on|off")]
+    pub(crate) turn: Option<Turn>,
+    /// Why, for those whose jobs are refused.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Turn {
+    /// Nothing new starts.
+    On,
+    /// Work goes on.
+    Off,
 }
 
 #[derive(Debug, Args)]

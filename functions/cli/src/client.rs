@@ -1,4 +1,4 @@
-//! The API client's commands: submit, job, jobs, cancel, tables.
+//! The API client's commands: submit, job, jobs, cancel, tables, drain.
 
 mod http;
 mod show;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::args::{ApiArgs, JobArgs, JobsArgs, SubmitArgs, TablesArgs};
+use crate::args::{ApiArgs, DrainArgs, JobArgs, JobsArgs, SubmitArgs, TablesArgs, Turn};
 use crate::catalog::Work;
 use crate::output::{Exit, print_json};
 use crate::progress::Progress;
@@ -108,6 +108,26 @@ pub(crate) async fn tables(args: TablesArgs) -> anyhow::Result<Exit> {
         .map(|database| ("database", database))
         .collect();
     list(&args.api, "/tables", &query, show::tables).await
+}
+
+/// `snowpack drain`.
+pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<Exit> {
+    let api = Api::new(&args.api)?;
+    let answer = match args.turn {
+        None => api.get("/drain", &[]).await?,
+        Some(turn) => {
+            let mut body = json!({ "enabled": turn == Turn::On });
+            if let Some(reason) = &args.reason {
+                body["reason"] = json!(reason);
+            }
+            api.put("/drain", body).await?
+        }
+    };
+    let Some(drain) = answer.accepted(&args.api)? else {
+        return Ok(Exit::Refused);
+    };
+    show::drain(&args.api, &drain)?;
+    Ok(Exit::Done)
 }
 
 async fn list(

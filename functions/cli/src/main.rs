@@ -54,5 +54,6 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Jobs(args) => client::jobs(args).await,
         Command::Cancel(args) => client::cancel(args).await,
         Command::Tables(args) => client::tables(args).await,
+        Command::Drain(args) => client::drain(args).await,
     }
 }

@@ -11,7 +11,9 @@ use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_plan::CatalogTables;
 use snowpack_service::ports::Clock as _;
-use snowpack_service::{Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, recover, sync_tables};
+use snowpack_service::{
+    CrashPoint, Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep, sync_tables,
+};
 use snowpack_settings::Environment;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -25,11 +27,11 @@ pub(crate) use state::State;
 
 /// Time between syncs of the table cache, as on AWS (operations.md, Functions).
 const SYNC_EVERY: Duration = Duration::from_secs(300);
-/// Time between recoveries. On AWS a minute; here a look costs nothing.
-const RECOVER_EVERY: Duration = Duration::from_secs(10);
+/// Time between sweeps. On AWS a minute; here a look costs nothing.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How long an idle worker sleeps before it looks for delayed messages.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long a message stays hidden while it is worked on; recovery covers jobs that take longer.
+/// How long a message stays hidden while it is worked on; a sweep covers jobs that take longer.
 const VISIBILITY_SECONDS: u32 = 900;
 
 type LocalWorker =
@@ -76,9 +78,11 @@ impl Server {
         let store = Arc::new(state.store.clone());
         let queue = Arc::new(state.store.queue(clock));
         let tables = CatalogTables::new(Arc::clone(&catalog), deployment()?);
-        // This process holds the state folder alone, so whoever held a lease in it is dead.
+        // This process holds the state folder alone, so whoever held a lease or a message in it is dead.
         abandon_leases(&*store, &clock).await?;
-        recover(&*store, &*queue, &clock).await?;
+        queue.return_deliveries().await?;
+        sweep(&*store, &*queue, &*queue, &clock).await?;
+        let crash = snowpack_settings::crash_at(&Environment::new(std::env::vars_os()))?.map(CrashPoint::new);
         let mut tasks = JoinSet::new();
         for number in 0..workers {
             let engine = MaintenanceEngine::new(Arc::clone(&catalog), clock, deployment()?);
@@ -91,14 +95,11 @@ impl Server {
                 name,
                 Limits::default(),
             );
+            let worker = worker.crashing_at(crash.clone());
             tasks.spawn(work(worker, Arc::clone(&queue), stop.clone()));
         }
         tasks.spawn(keep_synced(Arc::clone(&store), tables.clone(), stop.clone()));
-        tasks.spawn(keep_recovering(
-            Arc::clone(&store),
-            Arc::clone(&queue),
-            stop.clone(),
-        ));
+        tasks.spawn(keep_swept(Arc::clone(&store), Arc::clone(&queue), stop.clone()));
         let address = listener.local_addr()?;
         let router = router(&store, &queue, tables)?;
         tasks.spawn(async move {
@@ -185,14 +186,14 @@ async fn keep_synced(
     }
 }
 
-async fn keep_recovering(
+async fn keep_swept(
     store: Arc<SqliteStore>,
     queue: Arc<EmbeddedQueue<SystemClock>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    while !stopped_within(RECOVER_EVERY, &stop).await {
-        if let Err(error) = recover(&*store, &*queue, &SystemClock).await {
-            tracing::warn!(%error, "jobs could not be recovered");
+    while !stopped_within(SWEEP_EVERY, &stop).await {
+        if let Err(error) = sweep(&*store, &*queue, &*queue, &SystemClock).await {
+            tracing::warn!(%error, "the sweep could not be finished");
         }
     }
     Ok(())

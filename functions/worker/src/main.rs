@@ -10,7 +10,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
 use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
 use snowpack_engine::MaintenanceEngine;
-use snowpack_service::{Limits, SystemClock, Worker};
+use snowpack_service::{CrashPoint, Limits, SystemClock, Worker};
 use snowpack_settings::{Environment, FunctionSettings};
 
 #[tokio::main]
@@ -27,14 +27,9 @@ async fn main() -> anyhow::Result<()> {
         .context("opening the catalog")?;
     let engine = MaintenanceEngine::new(Arc::new(catalog), SystemClock, settings.deployment);
     let name = std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| "worker".to_owned());
-    let worker = Arc::new(Worker::new(
-        store,
-        queue,
-        engine,
-        SystemClock,
-        name,
-        Limits::default(),
-    ));
+    let crash = snowpack_settings::crash_at(&environment)?.map(CrashPoint::new);
+    let worker = Worker::new(store, queue, engine, SystemClock, name, Limits::default());
+    let worker = Arc::new(worker.crashing_at(crash));
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| {
         let worker = Arc::clone(&worker);
         async move {

@@ -12,6 +12,7 @@ mod items;
 mod keys;
 mod list_plan;
 mod lists;
+mod names;
 mod purge;
 mod schema;
 mod write;
@@ -28,7 +29,7 @@ use snowpack_service::ports::{
 
 use self::backoff::Backoff;
 use self::days::Days;
-use self::keys::Item;
+use self::keys::{HELD_PARTITION, Item};
 pub use self::schema::table_definition;
 use crate::service_error::store_error;
 
@@ -221,6 +222,18 @@ impl JobStore for DynamoStore {
 
     async fn jobs_needing_message(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         lists::due(self, now, limit).await
+    }
+
+    async fn held_locks(&self, page: &PageRequest) -> Result<Page<TableId>, ListError> {
+        let found = names::page(self, HELD_PARTITION, None, page).await?;
+        Ok(Page {
+            items: found
+                .items
+                .iter()
+                .map(names::table_of)
+                .collect::<Result<_, _>>()?,
+            next: found.next,
+        })
     }
 
     async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {

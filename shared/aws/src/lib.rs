@@ -9,4 +9,4 @@ mod sqs;
 pub use clients::AwsClients;
 pub use dynamo::{DynamoStore, table_definition};
 pub use s3::S3StorageFactory;
-pub use sqs::SqsQueue;
+pub use sqs::{SqsDeadLetters, SqsQueue};

@@ -1,14 +1,16 @@
-//! The job queue over SQS.
+//! The job queue and its dead-letter queue over SQS.
 
 use snowpack_domain::JobId;
-use snowpack_service::ports::{JobQueue, StoreError};
-use snowpack_wire::message::encode_message;
+use snowpack_service::ports::{DeadLetter, DeadLetters, JobQueue, StoreError};
+use snowpack_wire::message::{decode_message, encode_message};
 
 use crate::service_error::store_error;
 
 /// SQS delays no message longer than this.
 const MAX_DELAY_SECONDS: u32 = 900;
 
+/// How many messages one call takes; SQS gives no more.
+const LETTERS_PER_CALL: i32 = 10;
 /// Sends job messages to one standard queue.
 #[derive(Clone, Debug)]
 pub struct SqsQueue {
@@ -38,6 +40,58 @@ impl JobQueue for SqsQueue {
             .send()
             .await
             .map_err(|error| store_error("SendMessage", &error))?;
+        Ok(())
+    }
+}
+
+/// Takes messages from the dead-letter queue.
+#[derive(Clone, Debug)]
+pub struct SqsDeadLetters {
+    client: aws_sdk_sqs::Client,
+    queue_url: String,
+}
+
+impl SqsDeadLetters {
+    /// The dead-letter queue by its URL.
+    pub fn new(client: aws_sdk_sqs::Client, queue_url: impl Into<String>) -> Self {
+        Self {
+            client,
+            queue_url: queue_url.into(),
+        }
+    }
+}
+
+impl DeadLetters for SqsDeadLetters {
+    async fn receive(&self, hidden_seconds: u32) -> Result<Vec<DeadLetter>, StoreError> {
+        let received = self
+            .client
+            .receive_message()
+            .queue_url(&self.queue_url)
+            .max_number_of_messages(LETTERS_PER_CALL)
+            .visibility_timeout(i32::try_from(hidden_seconds).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| store_error("ReceiveMessage", &error))?;
+        let letter = |message: aws_sdk_sqs::types::Message| DeadLetter {
+            job: decode_message(message.body.as_deref().unwrap_or_default()).ok(),
+            receipt: message.receipt_handle.unwrap_or_default(),
+        };
+        Ok(received
+            .messages
+            .unwrap_or_default()
+            .into_iter()
+            .map(letter)
+            .collect())
+    }
+
+    async fn remove(&self, receipt: &str) -> Result<(), StoreError> {
+        self.client
+            .delete_message()
+            .queue_url(&self.queue_url)
+            .receipt_handle(receipt)
+            .send()
+            .await
+            .map_err(|error| store_error("DeleteMessage", &error))?;
         Ok(())
     }
 }

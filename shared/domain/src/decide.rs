@@ -5,8 +5,8 @@
 use std::fmt;
 
 use crate::{
-    Action, ActionResult, Drain, Duration, Fence, Job, JobId, JobStatus, Lease, Lock, NewJob, Progress,
-    Timestamp, Verdict,
+    Action, ActionResult, Drain, Duration, Fence, Job, JobId, JobStatus, Lease, Lock, MAX_ATTEMPTS, NewJob,
+    Progress, Timestamp, Verdict,
 };
 
 /// How long a claim lasts without a heartbeat. Three missed heartbeats of 60 s (protocol.md).
@@ -21,12 +21,8 @@ pub struct Pair {
     pub lock: Lock,
 }
 
-/// Attempts a job gets before it is given up (protocol.md, Sweep).
-pub const MAX_ATTEMPTS: u32 = 3;
-
-/// How long a sent message may stay unclaimed before it is sent again; above SQS's usual delays, so that
-/// duplicates stay rare.
-const RESEND_SECONDS: i64 = 900;
+/// The longest wait before the second attempt.
+const FIRST_RETRY_SECONDS: u32 = 20;
 
 /// Why a submit was refused. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +117,7 @@ fn new_job(new: NewJob, fence: Fence, now: Timestamp) -> Job {
         lease: None,
         progress: None,
         enqueued_at: None,
+        last_fault: None,
     }
 }
 
@@ -210,7 +207,8 @@ pub fn heartbeat(
     Ok(job)
 }
 
-/// Keeps the result of an action that succeeded, so that no later slice or attempt repeats it.
+/// Keeps the result of an action that succeeded, so that no later slice or attempt repeats it. Kept again, because
+/// the store's answer was lost, it stays one result: a second one would pass for that of the next action.
 ///
 /// # Errors
 /// [`FenceLost`] when the job is no longer the caller's.
@@ -221,7 +219,9 @@ pub fn keep_result(
     now: Timestamp,
 ) -> Result<Job, FenceLost> {
     check_holder(&job, held)?;
-    job.results.push(result);
+    if job.results.iter().all(|kept| kept.action != result.action) {
+        job.results.push(result);
+    }
     heartbeat(job, held, None, now)
 }
 
@@ -236,43 +236,25 @@ pub fn yield_slice(mut job: Job, held: Fence) -> Result<Job, FenceLost> {
     Ok(job)
 }
 
-/// Hands the job back after a fault that may pass by itself. Costs an attempt.
+/// Hands the job back after a fault that may pass by itself, and keeps its cause. Costs an attempt.
 ///
 /// # Errors
 /// [`FenceLost`] when the job is no longer the caller's.
-pub fn retry_later(job: Job, held: Fence) -> Result<Job, FenceLost> {
+pub fn retry_later(job: Job, held: Fence, cause: &str) -> Result<Job, FenceLost> {
     let mut job = yield_slice(job, held)?;
     job.attempt += 1;
+    job.last_fault = Some(cause.to_owned());
     Ok(job)
 }
 
-/// Ends the lease of a worker known to be dead, so that the job need not wait for it to expire.
-pub fn abandon_lease(mut job: Job, now: Timestamp) -> Job {
-    if let Some(lease) = &mut job.lease {
-        lease.expires_at = lease.expires_at.min(now);
-    }
-    job
-}
-
-/// Whether a worker that finds this job must end it instead of running it: its attempts are spent.
-pub fn is_exhausted(job: &Job, now: Timestamp) -> bool {
-    let worker_died = job.lease.as_ref().is_some_and(|lease| lease.expires_at <= now);
-    job.status == JobStatus::Running && worker_died && job.attempt >= MAX_ATTEMPTS
-}
-
-/// Fails a job whose attempts are spent ([`is_exhausted`]), revoking the dead worker's fence and freeing the table.
-pub fn give_up(mut pair: Pair, now: Timestamp) -> Pair {
-    if pair.lock.holder.as_ref() == Some(&pair.job.id) {
-        pair.lock.fence = pair.lock.fence.next();
-        pair.lock.holder = None;
-        pair.job.fence = pair.lock.fence;
-    }
-    let cause = format!(
-        "gave up after {} attempts: the worker stopped without reporting a cause",
-        pair.job.attempt
-    );
-    end(&mut pair.job, JobStatus::Failed, Some(cause), now);
-    pair
+/// How long to wait before a job handed back by [`retry_later`] is tried again: twice as long after each attempt,
+/// and up to half of it less, by the job's id, so that jobs that failed together do not come back together.
+pub fn retry_delay_seconds(job: &Job) -> u32 {
+    let longest = FIRST_RETRY_SECONDS << (job.attempt.clamp(1, MAX_ATTEMPTS) - 1);
+    let spread = job.id.as_str().bytes().fold(job.attempt, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
+    longest - spread % (longest / 2)
 }
 
 /// Ends the job and frees its table.
@@ -301,38 +283,23 @@ pub fn cancel(mut pair: Pair, now: Timestamp) -> Result<Pair, CancelRefused> {
     if pair.job.is_terminal() {
         return Err(CancelRefused::Terminal(pair.job.status));
     }
-    if pair.lock.holder.as_ref() == Some(&pair.job.id) {
-        pair.lock.fence = pair.lock.fence.next();
-        pair.lock.holder = None;
-        pair.job.fence = pair.lock.fence;
-    }
-    end(&mut pair.job, JobStatus::Cancelled, None, now);
+    revoke(&mut pair, JobStatus::Cancelled, None, now);
     Ok(pair)
-}
-
-/// When the job's message has to be sent (again) unless the job changes before: at once when it was never
-/// sent, later when it seems lost or its worker's lease ran out. `None` when the job is terminal.
-pub fn message_due(job: &Job) -> Option<Timestamp> {
-    if job.is_terminal() {
-        return None;
-    }
-    let lost = |sent: Timestamp| sent + Duration::from_seconds(RESEND_SECONDS);
-    Some(match (&job.lease, job.enqueued_at) {
-        (Some(lease), Some(sent)) if sent >= lease.expires_at => lost(sent),
-        (Some(lease), _) => lease.expires_at,
-        (None, Some(sent)) => lost(sent),
-        (None, None) => job.submitted_at,
-    })
-}
-
-/// Whether the job has to be put in the queue (again) as of `now`.
-pub fn needs_message(job: &Job, now: Timestamp) -> bool {
-    message_due(job).is_some_and(|due| due <= now)
 }
 
 fn check_holder(job: &Job, held: Fence) -> Result<(), FenceLost> {
     let holds = job.status == JobStatus::Running && job.lease.is_some() && job.fence == held;
     if holds { Ok(()) } else { Err(FenceLost) }
+}
+
+/// Ends a job without its worker: revokes the worker's fence and frees the table.
+pub(crate) fn revoke(pair: &mut Pair, status: JobStatus, error: Option<String>, now: Timestamp) {
+    if pair.lock.holder.as_ref() == Some(&pair.job.id) {
+        pair.lock.fence = pair.lock.fence.next();
+        pair.lock.holder = None;
+        pair.job.fence = pair.lock.fence;
+    }
+    end(&mut pair.job, status, error, now);
 }
 
 fn end(job: &mut Job, status: JobStatus, error: Option<String>, now: Timestamp) {

@@ -265,6 +265,8 @@ pub struct Job {
     pub progress: Option<Progress>,
     /// When its message was last known to be in the queue.
     pub enqueued_at: Option<Timestamp>,
+    /// The cause that ended an earlier attempt, if it was reported.
+    pub last_fault: Option<String>,
 }
 
 impl Job {

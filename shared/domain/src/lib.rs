@@ -9,14 +9,15 @@ mod invariants;
 mod job;
 mod names;
 mod options;
+mod sweep;
 mod table;
 mod time;
 
 pub use action::{Action, UnknownAction};
 pub use decide::{
-    CancelRefused, ClaimRefused, FenceLost, LEASE_SECONDS, MAX_ATTEMPTS, Pair, SubmitRefused, abandon_lease,
-    cancel, claim, dry_run, dry_run_result, enqueued, finish, give_up, heartbeat, is_exhausted, keep_result,
-    message_due, needs_message, retry_later, submit, yield_slice,
+    CancelRefused, ClaimRefused, FenceLost, LEASE_SECONDS, Pair, SubmitRefused, cancel, claim, dry_run,
+    dry_run_result, enqueued, finish, heartbeat, keep_result, retry_delay_seconds, retry_later, submit,
+    yield_slice,
 };
 pub use invariants::{Violation, check_pair, check_step};
 pub use job::{
@@ -28,6 +29,10 @@ pub use options::{
     Compaction, DeleteGranularity, Expiry, FileSizes, JobOptions, ManifestRewrite, OptionError, OptionKind,
     OptionSpec, OptionValue, OrphanRemoval, PositionDeleteCompaction, PrefixMismatch, Properties,
     RewriteJobOrder, Strategy, UnknownVerification, Verification, option_specs,
+};
+pub use sweep::{
+    DeadLetterKept, MAX_ATTEMPTS, Sweep, abandon_lease, fail_dead_letter, free_lock, give_up, is_exhausted,
+    message_due, needs_message, sweep,
 };
 pub use table::{CacheEntry, CacheState, Drain, SyncGeneration};
 pub use time::{Duration, Timestamp};

@@ -2,6 +2,7 @@
 
 mod cache;
 mod jobs;
+mod locks;
 mod rows;
 mod write;
 
@@ -133,6 +134,18 @@ impl JobStore for SqliteStore {
             .database
             .read(move |transaction| jobs::due(transaction, now, limit))
             .await?)
+    }
+
+    async fn held_locks(&self, page: &PageRequest) -> Result<Page<TableId>, ListError> {
+        let after = match &page.cursor {
+            Some(text) => Some(Cursor::decode_table(text).ok_or(ListError::BadCursor)?),
+            None => None,
+        };
+        let limit = page.limit;
+        let read = self
+            .database
+            .read(move |transaction| locks::held(transaction, after, limit));
+        Ok(read.await.map_err(StoreError::from)?)
     }
 
     async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {

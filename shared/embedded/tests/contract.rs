@@ -4,8 +4,11 @@
 
 use snowpack_domain::Duration;
 use snowpack_embedded::{EmbeddedQueue, Receipt, SqliteStore};
-use snowpack_service::ports::Clock;
-use snowpack_testkit::{Delivery, ManualClock, Receiver, job_queue_contract, job_store_contract, time};
+use snowpack_service::ports::{Clock, JobQueue as _};
+use snowpack_testkit::{
+    Delivery, ManualClock, Receiver, dead_letters_contract, job_id, job_queue_contract, job_store_contract,
+    time,
+};
 use tempfile::TempDir;
 
 /// A store that takes its file with it.
@@ -59,4 +62,22 @@ async fn the_queue_keeps_its_contract() {
         clock,
     };
     job_queue_contract(&queue, &receiver).await;
+    dead_letters_contract(&queue, &receiver, &queue).await;
+}
+
+#[tokio::test]
+async fn a_restart_brings_back_what_was_delivered_and_keeps_delays() {
+    let directory = TempDir::new().unwrap();
+    let clock = ManualClock::new(time(0));
+    let queue = open(&directory).queue(clock.clone());
+    queue.send(&job_id(1), 0).await.unwrap();
+    queue.send(&job_id(2), 60).await.unwrap();
+    let taken = queue.receive(clock.now(), 900).await.unwrap();
+    assert_eq!(taken.unwrap().0, job_id(1));
+    let restarted = open(&directory).queue(clock.clone());
+    assert!(restarted.receive(clock.now(), 900).await.unwrap().is_none());
+    restarted.return_deliveries().await.unwrap();
+    let (job, receipt) = restarted.receive(clock.now(), 900).await.unwrap().unwrap();
+    assert_eq!((job, receipt.receive_count), (job_id(1), 2));
+    assert!(restarted.receive(clock.now(), 900).await.unwrap().is_none());
 }

@@ -132,7 +132,7 @@ async fn a_document_of_another_format_is_corrupt_and_not_guessed_at() {
     let foreign = rusqlite::Connection::open(&path).unwrap();
     foreign
         .execute(
-            "UPDATE jobs SET document = replace(document, '\"format\":1', '\"format\":7')",
+            "UPDATE jobs SET document = replace(document, '\"format\":2', '\"format\":7')",
             [],
         )
         .unwrap();

@@ -1,10 +1,11 @@
 //! Cancel: end a job, revoke its fence and free its table in one write.
 
 use snowpack_domain as domain;
-use snowpack_domain::{CancelRefused, Job, JobId, Pair};
+use snowpack_domain::{CancelRefused, Job, JobId};
 
-use crate::failure::{Failure, Races};
-use crate::ports::{Clock, JobStore, Versioned, Write};
+use crate::apply::change_pair;
+use crate::failure::Failure;
+use crate::ports::{Clock, JobStore};
 
 /// Why a cancel was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,38 +25,14 @@ pub async fn cancel<S: JobStore>(
     clock: &impl Clock,
     id: &JobId,
 ) -> Result<Result<Job, CancelRefusal>, Failure> {
-    let mut races = Races::default();
-    loop {
-        let Some(job) = store.job(id).await? else {
-            return Ok(Err(CancelRefusal::UnknownJob));
-        };
-        let lock = store.lock(&job.value.table).await?;
-        let pair = Pair {
-            job: job.value,
-            lock: lock.value,
-        };
-        let table = pair.job.table.clone();
-        let cancelled = match domain::cancel(pair, clock.now()) {
-            Ok(cancelled) => cancelled,
-            Err(refused) => return Ok(Err(CancelRefusal::Protocol(refused))),
-        };
-        let write = Write {
-            job: Some(Versioned {
-                value: cancelled.job.clone(),
-                version: job.version,
-            }),
-            lock: Some((
-                table,
-                Versioned {
-                    value: cancelled.lock,
-                    version: lock.version,
-                },
-            )),
-            ..Write::default()
-        };
-        if races.won(store.write(&write).await?)? {
-            tracing::info!(event = "job_cancelled", job_id = %cancelled.job.id, table = %cancelled.job.table);
-            return Ok(Ok(cancelled.job));
+    let changed = change_pair(store, id, |pair| domain::cancel(pair, clock.now())).await?;
+    Ok(match changed {
+        None => Err(CancelRefusal::UnknownJob),
+        Some(Err(refused)) => Err(CancelRefusal::Protocol(refused)),
+        Some(Ok(cancelled)) => {
+            let job = cancelled.job;
+            tracing::info!(event = "job_cancelled", job_id = %job.id, table = %job.table);
+            Ok(job)
         }
-    }
+    })
 }

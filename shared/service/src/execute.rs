@@ -9,14 +9,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::failure::{Failure, Races};
+use crate::apply::{Writes, change_pair, pair_write};
+use crate::crash::{AFTER_CLAIM, CrashPoint};
+use crate::failure::Failure;
 use crate::guard::{Guard, Lost};
-use crate::ports::{ActionStop, Clock, Engine, JobQueue, JobStore, Provenance, Versioned, Write};
+use crate::ports::{ActionStop, Clock, Engine, JobQueue, JobStore, Provenance, Supervisor as _, Write};
+use crate::send::send;
 
 /// Delay of a message that arrives under drain mode.
 const DRAIN_RETRY_SECONDS: u32 = 60;
-/// Delay of a message after a fault that may pass by itself, times the attempts spent.
-const FAULT_RETRY_SECONDS: u32 = 20;
 
 /// How long a slice may take and how often it reports.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,7 @@ pub struct Worker<S, Q, E, C> {
     clock: C,
     name: String,
     limits: Limits,
+    crash: Option<CrashPoint>,
 }
 
 /// How the actions of a slice ended.
@@ -78,7 +80,14 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             clock,
             name,
             limits,
+            crash: None,
         }
+    }
+
+    /// The same worker, which kills its process at a point; for tests of recovery.
+    #[must_use]
+    pub fn crashing_at(self, crash: Option<CrashPoint>) -> Self {
+        Self { crash, ..self }
     }
 
     /// Handles one message: claims the job and runs its remaining actions until `time_limit` (less the
@@ -108,7 +117,9 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             &job,
             deadline,
             shutdown,
+            self.crash.clone(),
         ));
+        guard.reached(AFTER_CLAIM);
         let heartbeat = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&guard).beat(self.limits.heartbeat)));
         let end = self.run_actions(&job, &guard).await;
         drop(heartbeat);
@@ -117,7 +128,7 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
 
     /// Claims the job; `None` when there is nothing to run. A job out of attempts is ended and returned so.
     async fn claim(&self, id: &JobId) -> Result<Option<Job>, Failure> {
-        let mut races = Races::default();
+        let mut writes = Writes::default();
         loop {
             let Some(job) = self.store.job(id).await? else {
                 return Ok(None);
@@ -130,7 +141,7 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
                 lock: lock.value,
             };
             let now = self.clock.now();
-            let decided = if domain::is_exhausted(&pair.job, now) && !drain.value.enabled {
+            let decided = if domain::is_exhausted(&pair.job, now) {
                 Ok(domain::give_up(pair, now))
             } else {
                 domain::claim(pair, &drain.value, &self.name, now)
@@ -150,7 +161,7 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
                 expect_drain: Some(drain.version),
                 ..pair_write(&next, versions)
             };
-            if races.won(self.store.write(&write).await?)? {
+            if writes.apply(&*self.store, &write).await? {
                 return Ok(Some(next.job));
             }
         }
@@ -198,19 +209,25 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
         let released = match spend_last_attempt(job, end) {
             SliceEnd::Revoked => return Ok(Handled::Revoked),
             SliceEnd::Verdict(verdict, last) => return self.finish(job, verdict, last).await,
-            SliceEnd::OutOfTime => guard.release(domain::yield_slice).await.map(|()| 0),
+            SliceEnd::OutOfTime => guard.release(None).await.map(|()| 0),
             SliceEnd::Retry(_, cause, _) => {
                 tracing::warn!(job_id = %job.id, %cause, "will try again");
                 guard
-                    .release(domain::retry_later)
+                    .release(Some(&cause))
                     .await
-                    .map(|()| FAULT_RETRY_SECONDS * job.attempt)
+                    .map(|()| domain::retry_delay_seconds(job))
             }
         };
         match released {
             Ok(delay_seconds) => {
                 tracing::info!(event = "job_yielded", job_id = %job.id, table = %job.table, slice = job.slice);
-                self.queue.send(&job.id, delay_seconds).await?;
+                // A job cancelled or claimed meanwhile needs no message.
+                if let Some(stored) = self.store.job(&job.id).await?
+                    && stored.value.lease.is_none()
+                    && !stored.value.is_terminal()
+                {
+                    send(&*self.store, &*self.queue, &self.clock, stored, delay_seconds).await?;
+                }
                 Ok(Handled::Yielded)
             }
             Err(Lost::Fence) => Ok(Handled::Revoked),
@@ -225,47 +242,25 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
         verdict: Verdict,
         last: Option<ActionResult>,
     ) -> Result<Handled, Failure> {
-        let mut races = Races::default();
-        loop {
-            let Some(stored) = self.store.job(&job.id).await? else {
-                return Ok(Handled::Revoked);
-            };
-            let lock = self.store.lock(&job.table).await?;
+        let ended = change_pair(&*self.store, &job.id, |mut pair| {
             let now = self.clock.now();
-            let kept = match last.clone() {
-                Some(result) => domain::keep_result(stored.value, job.fence, result, now),
-                None => Ok(stored.value),
-            };
-            let ended = kept.and_then(|job_| {
-                domain::finish(
-                    Pair {
-                        job: job_,
-                        lock: lock.value,
-                    },
-                    job.fence,
-                    verdict.clone(),
-                    now,
-                )
-            });
-            let Ok(pair) = ended else {
-                return Ok(Handled::Revoked);
-            };
-            if races.won(
-                self.store
-                    .write(&pair_write(&pair, (stored.version, lock.version)))
-                    .await?,
-            )? {
-                match &verdict {
-                    Verdict::Completed => {
-                        tracing::info!(event = "job_completed", job_id = %job.id, table = %job.table)
-                    }
-                    Verdict::Failed(cause) => {
-                        tracing::warn!(event = "job_failed", job_id = %job.id, table = %job.table, %cause);
-                    }
-                }
-                return Ok(Handled::Finished);
+            if let Some(result) = last.clone() {
+                pair.job = domain::keep_result(pair.job, job.fence, result, now)?;
+            }
+            domain::finish(pair, job.fence, verdict.clone(), now)
+        });
+        let Some(Ok(_)) = ended.await? else {
+            return Ok(Handled::Revoked);
+        };
+        match &verdict {
+            Verdict::Completed => {
+                tracing::info!(event = "job_completed", job_id = %job.id, table = %job.table)
+            }
+            Verdict::Failed(cause) => {
+                tracing::warn!(event = "job_failed", job_id = %job.id, table = %job.table, %cause);
             }
         }
+        Ok(Handled::Finished)
     }
 }
 
@@ -299,21 +294,4 @@ fn failed(action: Action, cause: String, elapsed_seconds: f64) -> SliceEnd {
         preview: None,
     };
     SliceEnd::Verdict(Verdict::Failed(cause), Some(result))
-}
-
-fn pair_write(pair: &Pair, (job_version, lock_version): (u64, u64)) -> Write {
-    Write {
-        job: Some(Versioned {
-            value: pair.job.clone(),
-            version: job_version,
-        }),
-        lock: Some((
-            pair.job.table.clone(),
-            Versioned {
-                value: pair.lock.clone(),
-                version: lock_version,
-            },
-        )),
-        ..Write::default()
-    }
 }

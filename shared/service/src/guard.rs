@@ -8,7 +8,9 @@ use snowpack_domain::{ActionResult, Duration, Fence, Job, JobId, LEASE_SECONDS, 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::{Failure, Races};
+use crate::apply::Writes;
+use crate::crash::CrashPoint;
+use crate::failure::Failure;
 use crate::ports::{ActionStop, Clock, JobStore, StoreError, Supervisor, Versioned, Write};
 
 /// Holds one claimed job. Clones of the `Arc` are handed to the engine; the heartbeat keeps its own.
@@ -19,6 +21,7 @@ pub(crate) struct Guard<S, C> {
     fence: Fence,
     deadline: Option<Instant>,
     shutdown: CancellationToken,
+    crash: Option<CrashPoint>,
     revoked: AtomicBool,
     progress: Mutex<Option<Progress>>,
     confirmed_at: Mutex<Timestamp>,
@@ -32,6 +35,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
         job: &Job,
         deadline: Option<Instant>,
         shutdown: CancellationToken,
+        crash: Option<CrashPoint>,
     ) -> Self {
         let now = clock.now();
         Self {
@@ -41,6 +45,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             fence: job.fence,
             deadline,
             shutdown,
+            crash,
             revoked: AtomicBool::new(false),
             progress: Mutex::new(None),
             confirmed_at: Mutex::new(now),
@@ -65,12 +70,13 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             .await
     }
 
-    /// Gives the job up for now; `change` is `yield_slice` or `retry_later`.
-    pub(crate) async fn release(
-        &self,
-        change: fn(Job, Fence) -> Result<Job, domain::FenceLost>,
-    ) -> Result<(), Lost> {
-        self.update(|job, _| change(job, self.fence)).await
+    /// Hands the job back for a later slice; after a fault, with its cause.
+    pub(crate) async fn release(&self, fault: Option<&str>) -> Result<(), Lost> {
+        self.update(|job, _| match fault {
+            None => domain::yield_slice(job, self.fence),
+            Some(cause) => domain::retry_later(job, self.fence, cause),
+        })
+        .await
     }
 
     async fn renew(&self) -> Result<(), Lost> {
@@ -110,7 +116,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
         &self,
         decide: impl Fn(Job, Timestamp) -> Result<Job, domain::FenceLost>,
     ) -> Result<(), Lost> {
-        let mut races = Races::default();
+        let mut writes = Writes::default();
         loop {
             let stored = self.store.job(&self.job).await?;
             let Versioned { value, version } = stored.ok_or(Lost::Fence)?;
@@ -119,7 +125,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
                 job: Some(Versioned { value: job, version }),
                 ..Write::default()
             };
-            if races.won(self.store.write(&write).await?)? {
+            if writes.apply(&*self.store, &write).await? {
                 return Ok(());
             }
         }
@@ -181,5 +187,11 @@ impl<S: JobStore, C: Clock + Clone> Supervisor for Guard<S, C> {
     fn seconds_left(&self) -> Option<f64> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+
+    fn reached(&self, point: &'static str) {
+        if let Some(crash) = &self.crash {
+            crash.reached(point);
+        }
     }
 }

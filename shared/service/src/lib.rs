@@ -1,24 +1,30 @@
-//! Snowpack's use cases over small ports: submit, cancel, execute, recover, sync and the queries.
+//! Snowpack's use cases over small ports: submit, cancel, execute, sweep, sync and the queries.
 //!
 //! A use case reads what a decision of `snowpack_domain` needs, decides, and writes once on the versions
 //! read; when another writer was first, it reads and decides again.
 
+mod apply;
 mod cancel;
 mod clock;
+mod crash;
 mod execute;
 mod failure;
 mod guard;
 pub mod ports;
-mod recover;
+mod restart;
+mod send;
 mod submit;
+mod sweep;
 mod sync;
 mod tables;
 
 pub use cancel::{CancelRefusal, cancel};
 pub use clock::{SystemClock, TimeSortedIds};
+pub use crash::{AFTER_CLAIM, CrashPoint};
 pub use execute::{Handled, Limits, Worker};
 pub use failure::Failure;
-pub use recover::{abandon_leases, recover};
+pub use restart::abandon_leases;
 pub use submit::{SubmitRefusal, SubmitRequest, Submitter};
+pub use sweep::{SweepReport, sweep};
 pub use sync::{SyncReport, sync_tables};
 pub use tables::TableCache;

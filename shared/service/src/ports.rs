@@ -163,12 +163,16 @@ pub trait JobStore: Send + Sync + 'static {
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<Job>, ListError>> + Send;
 
-    /// Active jobs whose message has to be sent (again) as of `now` (`snowpack_domain::needs_message`), at most `limit`.
+    /// Active jobs that a sweep has to look at as of `now` (`snowpack_domain::needs_message`), at most `limit`.
     fn jobs_needing_message(
         &self,
         now: Timestamp,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<JobId>, StoreError>> + Send;
+
+    /// Tables whose lock is held, by name.
+    fn held_locks(&self, page: &PageRequest)
+    -> impl Future<Output = Result<Page<TableId>, ListError>> + Send;
 
     /// Deletes terminal jobs that ended before `before`; returns how many.
     fn purge(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
@@ -212,6 +216,27 @@ pub trait JobStore: Send + Sync + 'static {
 pub trait JobQueue: Send + Sync + 'static {
     /// Sends a job's message, to be delivered after `delay_seconds` at the earliest.
     fn send(&self, job: &JobId, delay_seconds: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A message that was delivered as often as its queue allows and never acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The job it names; `None` when it is not one of our messages.
+    pub job: Option<JobId>,
+    /// What removes it. Void once it is received again.
+    pub receipt: String,
+}
+
+/// Where messages end that no worker could handle.
+pub trait DeadLetters: Send + Sync + 'static {
+    /// Takes some, and hides them from further calls for `hidden_seconds`; empty when there are none.
+    fn receive(
+        &self,
+        hidden_seconds: u32,
+    ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
+
+    /// Removes one that was received.
+    fn remove(&self, receipt: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// A catalog could not answer.

@@ -6,10 +6,12 @@ use sha2::{Digest, Sha256};
 use snowpack_domain as domain;
 use snowpack_domain::{Action, Duration, Job, JobId, JobOptions, NewJob, SubmitRefused, TableId, Timestamp};
 
-use crate::failure::{Failure, Races};
+use crate::apply::Writes;
+use crate::failure::Failure;
 use crate::ports::{
     Clock, IdempotencyRecord, Ids, JobQueue, JobStore, SubmitContext, Tables, Versioned, Write,
 };
+use crate::send::send;
 use crate::tables::TableCache;
 
 /// How long an idempotency key stands for its first request (api.md, Jobs).
@@ -75,7 +77,7 @@ where
     pub async fn submit(&self, request: SubmitRequest) -> Result<Result<Job, SubmitRefusal>, Failure> {
         let request_hash = hash(&request);
         let id = self.ids.job_id(self.clock.now());
-        let mut races = Races::default();
+        let mut writes = Writes::default();
         loop {
             let now = self.clock.now();
             let key = request.idempotency_key.as_deref();
@@ -97,7 +99,7 @@ where
                 },
                 Err(refused) => return Ok(Err(SubmitRefusal::Protocol(refused))),
             };
-            if races.won(self.store.write(&decided).await?)? {
+            if writes.apply(&*self.store, &decided).await? {
                 let Versioned { value: job, version } = decided.job.expect("a submit writes its job");
                 if request.dry_run {
                     return Ok(Ok(job));
@@ -195,24 +197,15 @@ where
         })
     }
 
-    /// Sends the message and notes that. Neither may fail the submit: recovery sends what is missing.
+    /// Neither sending nor noting it may fail the submit: the sweep sends what is missing.
     async fn enqueue(&self, job: Job, version: u64) -> Job {
         tracing::info!(event = "job_submitted", job_id = %job.id, table = %job.table, fence = job.fence.number());
-        if let Err(error) = self.queue.send(&job.id, 0).await {
-            tracing::warn!(job_id = %job.id, %error, "the message was not sent; recovery will send it");
-            return job;
-        }
-        let noted = domain::enqueued(job.clone(), self.clock.now());
-        let write = Write {
-            job: Some(Versioned {
-                value: noted,
-                version,
-            }),
-            ..Write::default()
+        let stored = Versioned {
+            value: job.clone(),
+            version,
         };
-        // Losing this race means that a worker has claimed the job already.
-        if let Err(error) = self.store.write(&write).await {
-            tracing::warn!(job_id = %job.id, %error, "could not note that the message was sent");
+        if let Err(error) = send(&*self.store, &*self.queue, &self.clock, stored, 0).await {
+            tracing::warn!(job_id = %job.id, %error, "the message was not sent or not noted; the sweep will send it");
         }
         job
     }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use snowpack_domain::{
     Action, CancelRefused, Drain, JobStatus, LEASE_SECONDS, Pair, SubmitRefused, TableId, check_pair,
 };
-use snowpack_service::ports::{JobStore, PageRequest};
-use snowpack_service::{CancelRefusal, Handled, SubmitRefusal, abandon_leases, cancel, recover, sync_tables};
+use snowpack_service::ports::{JobStore, PageRequest, Write};
+use snowpack_service::{
+    CancelRefusal, Handled, SubmitRefusal, SweepReport, abandon_leases, cancel, sync_tables,
+};
 use support::{Behaviour, World, request, world};
 use tokio_util::sync::CancellationToken;
 
@@ -177,26 +179,89 @@ async fn a_dead_workers_job_is_recovered_until_its_attempts_are_spent() {
     for attempt in 1..=3 {
         die_while_running(&world, &job.id).await;
         assert_eq!(world.job(&job.id).await.attempt, attempt);
-        assert_eq!(
-            recover(&*world.store, &*world.queue, &world.clock).await.unwrap(),
-            0,
-            "the lease is valid"
-        );
+        assert_eq!(world.sweep().await, SweepReport::default(), "the lease is valid");
         world.clock.advance(LEASE_SECONDS + 1);
-        assert_eq!(
-            recover(&*world.store, &*world.queue, &world.clock).await.unwrap(),
-            1
-        );
-        assert_eq!(
-            recover(&*world.store, &*world.queue, &world.clock).await.unwrap(),
-            0,
-            "sent once"
-        );
+        if attempt < 3 {
+            assert_eq!(world.sweep().await.sent, 1);
+            assert_eq!(world.sweep().await.sent, 0, "sent once");
+        }
     }
-    assert_eq!(handle(&world, &job.id).await, Handled::Finished);
+    let done = SweepReport {
+        given_up: 1,
+        ..SweepReport::default()
+    };
+    assert_eq!(world.sweep().await, done);
+    assert_eq!(handle(&world, &job.id).await, Handled::Ignored);
     let failed = world.job(&job.id).await;
     assert!(failed.error.unwrap().starts_with("gave up after 3 attempts"));
     check(&world, &job.id).await;
+}
+
+#[tokio::test]
+async fn a_message_that_comes_before_the_sweep_ends_an_exhausted_job_too() {
+    let world = world();
+    let job = world.submit(&BOTH).await.unwrap();
+    for _ in 1..=3 {
+        die_while_running(&world, &job.id).await;
+        world.clock.advance(LEASE_SECONDS + 1);
+    }
+    assert_eq!(handle(&world, &job.id).await, Handled::Finished);
+    assert_eq!(world.job(&job.id).await.status, JobStatus::Failed);
+}
+
+#[tokio::test]
+async fn dead_letters_fail_their_jobs_unless_somebody_works_on_them() {
+    let world = world();
+    let job = world.submit(&BOTH).await.unwrap();
+    die_while_running(&world, &job.id).await;
+    world.dead_letters.put(Some(job.id.clone()));
+    world.dead_letters.put(None);
+    world
+        .dead_letters
+        .put(Some(snowpack_domain::JobId::from_u128(404)));
+    assert_eq!(world.sweep().await.dead_letters, 0, "held");
+    let left: Vec<_> = world
+        .dead_letters
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|letter| letter.job.clone())
+        .collect();
+    assert_eq!(
+        left,
+        [Some(job.id.clone()), None],
+        "a job that is gone needs no letter"
+    );
+    world.clock.advance(LEASE_SECONDS + 1);
+    world.dead_letters.show_again();
+    assert_eq!(world.sweep().await.dead_letters, 1);
+    assert_eq!(world.job(&job.id).await.status, JobStatus::Failed);
+    check(&world, &job.id).await;
+    assert_eq!(
+        world.dead_letters.0.lock().unwrap().len(),
+        1,
+        "a foreign message stays"
+    );
+}
+
+#[tokio::test]
+async fn a_lock_without_its_job_is_freed() {
+    let world = world();
+    let job = world.submit(&BOTH).await.unwrap();
+    assert_eq!(world.sweep().await.freed, 0);
+    let lock = world.store.lock(&job.table).await.unwrap();
+    let mut orphaned = lock.clone();
+    orphaned.value.holder = Some(snowpack_domain::JobId::from_u128(404));
+    let write = Write {
+        lock: Some((job.table.clone(), orphaned)),
+        ..Write::default()
+    };
+    world.store.write(&write).await.unwrap();
+    assert_eq!(world.sweep().await.freed, 1);
+    let freed = world.store.lock(&job.table).await.unwrap().value;
+    assert!(freed.holder.is_none() && freed.fence > lock.value.fence);
+    world.submit(&BOTH).await.unwrap();
 }
 
 /// Runs the job in a task that is dropped mid-way, as a killed process would be.
@@ -227,10 +292,7 @@ async fn a_restarted_single_worker_need_not_wait_for_leases() {
     die_while_running(&world, &job.id).await;
     world.clock.advance(1);
     abandon_leases(&*world.store, &world.clock).await.unwrap();
-    assert_eq!(
-        recover(&*world.store, &*world.queue, &world.clock).await.unwrap(),
-        1
-    );
+    assert_eq!(world.sweep().await.sent, 1);
     assert_eq!(handle(&world, &job.id).await, Handled::Finished);
     assert_eq!(world.job(&job.id).await.status, JobStatus::Completed);
 }
@@ -241,10 +303,7 @@ async fn a_job_is_accepted_and_recovered_when_its_message_cannot_be_sent() {
     world.queue.broken.store(true, Ordering::SeqCst);
     let job = world.submit(&BOTH).await.unwrap();
     world.queue.broken.store(false, Ordering::SeqCst);
-    assert_eq!(
-        recover(&*world.store, &*world.queue, &world.clock).await.unwrap(),
-        1
-    );
+    assert_eq!(world.sweep().await.sent, 1);
     assert_eq!(world.queue.sent.lock().unwrap()[0].0, job.id);
 }
 

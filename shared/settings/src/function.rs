@@ -18,7 +18,26 @@ pub struct StoreSettings {
     pub queue_url: String,
 }
 
-/// Everything a deployed function reads.
+/// The point of `SNOWPACK_CRASH_AT`, where a worker's process kills itself.
+///
+/// # Errors
+/// [`SettingsError`] when it is not text.
+pub fn crash_at(environment: &Environment) -> Result<Option<String>, SettingsError> {
+    let mut problems = Problems::default();
+    let point = problems.note(environment.text("SNOWPACK_CRASH_AT"));
+    problems.or(point.map(|point| point.map(str::to_owned)))
+}
+
+/// What the sweeper reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweeperSettings {
+    /// Jobs, locks, queue.
+    pub store: StoreSettings,
+    /// The SQS queue of messages that no worker could handle.
+    pub dead_letter_queue_url: String,
+}
+
+/// Everything the API and the worker read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionSettings {
     /// Jobs, locks, queue.
@@ -39,7 +58,7 @@ impl StoreSettings {
     pub fn read(environment: &Environment) -> Result<Self, SettingsError> {
         let mut problems = Problems::default();
         let table_name = problems.note(environment.required("SNOWPACK_TABLE_NAME"));
-        let queue_url = problems.note(queue_url(environment));
+        let queue_url = problems.note(queue_url(environment, "SNOWPACK_QUEUE_URL"));
         let settings = table_name.zip(queue_url).map(|(table_name, queue_url)| Self {
             table_name: table_name.to_owned(),
             queue_url: queue_url.to_owned(),
@@ -48,15 +67,32 @@ impl StoreSettings {
     }
 }
 
-fn queue_url(environment: &Environment) -> Result<&str, Problem> {
-    let url = environment.required("SNOWPACK_QUEUE_URL")?;
+fn queue_url<'a>(environment: &'a Environment, variable: &'static str) -> Result<&'a str, Problem> {
+    let url = environment.required(variable)?;
     if url.starts_with("https://") || url.starts_with("http://") {
         return Ok(url);
     }
     Err(Problem {
-        variable: "SNOWPACK_QUEUE_URL",
+        variable,
         reason: format!("is {url:?}: use the queue's https:// address, not its name or ARN"),
     })
+}
+
+impl SweeperSettings {
+    /// Reads what [`StoreSettings`] reads, and `SNOWPACK_DEAD_LETTER_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] naming each that is missing or bad.
+    pub fn read(environment: &Environment) -> Result<Self, SettingsError> {
+        let mut problems = Problems::default();
+        let store = problems.note_all(StoreSettings::read(environment));
+        let url = problems.note(queue_url(environment, "SNOWPACK_DEAD_LETTER_QUEUE_URL"));
+        let settings = store.zip(url).map(|(store, url)| Self {
+            store,
+            dead_letter_queue_url: url.to_owned(),
+        });
+        problems.or(settings)
+    }
 }
 
 /// The databases of `SNOWPACK_DATABASES`; empty: all.
@@ -121,6 +157,23 @@ mod tests {
         let names: Vec<_> = settings.databases.iter().map(DatabaseName::as_str).collect();
         assert_eq!(names, ["offers", "sales.eu"]);
         assert_eq!(settings.deployment["min_input_files"], "6");
+    }
+
+    #[test]
+    fn the_sweeper_needs_both_queues() {
+        let given = [
+            ("SNOWPACK_TABLE_NAME", "snowpack"),
+            ("SNOWPACK_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
+            (
+                "SNOWPACK_DEAD_LETTER_QUEUE_URL",
+                "https://sqs.eu-west-1.amazonaws.com/1/dead",
+            ),
+        ];
+        let settings = SweeperSettings::read(&Environment::from_pairs(given)).unwrap();
+        assert!(settings.dead_letter_queue_url.ends_with("/dead"));
+        let error = SweeperSettings::read(&Environment::from_pairs([given[0]])).unwrap_err();
+        let named: Vec<_> = error.0.iter().map(|problem| problem.variable).collect();
+        assert_eq!(named, ["SNOWPACK_QUEUE_URL", "SNOWPACK_DEAD_LETTER_QUEUE_URL"]);
     }
 
     #[test]

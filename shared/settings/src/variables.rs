@@ -28,6 +28,11 @@ pub static VARIABLES: &[Variable] = &[
     ),
     variable("SNOWPACK_QUEUE_URL", "", "The URL of the SQS queue of jobs."),
     variable(
+        "SNOWPACK_DEAD_LETTER_QUEUE_URL",
+        "",
+        "The URL of the SQS queue of messages that no worker could handle; the sweeper reads it.",
+    ),
+    variable(
         "SNOWPACK_CATALOG",
         "`glue`",
         "The kind of catalog: `glue`, `rest` or `sql`.",
@@ -56,6 +61,11 @@ pub static VARIABLES: &[Variable] = &[
         "SNOWPACK_LOG",
         "`info`",
         "What is logged: a level, or `target=level` pairs separated by commas.",
+    ),
+    variable(
+        "SNOWPACK_CRASH_AT",
+        "none",
+        "For tests of recovery only: the named point at which a worker kills its own process, for example `before-commit`.",
     ),
     variable(
         "SNOWPACK_API",

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use snowpack_domain::JobId;
-use snowpack_service::ports::JobQueue;
+use snowpack_service::ports::{DeadLetters, JobQueue};
 
 use crate::sample::job_id;
 
-/// Seconds a received message stays hidden in the suite: short, because the suite waits for its end.
+/// Seconds a received message or dead letter stays hidden in the suite: short, because the suite waits for its end.
 const VISIBILITY_SECONDS: u32 = 2;
+
+/// Deliveries after which a message is a dead letter.
+const MAX_RECEIVES: u32 = 5;
 
 /// A message as received.
 #[derive(Debug)]
@@ -43,6 +46,47 @@ pub async fn job_queue_contract<Q: JobQueue, R: Receiver>(queue: &Q, receiver: &
     everything_sent_arrives(queue, receiver).await;
     what_is_not_acknowledged_comes_again(queue, receiver).await;
     a_delay_is_kept(queue, receiver).await;
+}
+
+/// Runs every scenario of dead letters; both queues must be empty at first, and a message must become a dead
+/// letter after 5 deliveries.
+///
+/// # Panics
+/// When the queue or its dead letters break their contract.
+pub async fn dead_letters_contract<Q, R, D>(queue: &Q, receiver: &R, dead_letters: &D)
+where
+    Q: JobQueue,
+    R: Receiver,
+    D: DeadLetters,
+{
+    queue.send(&job_id(3), 0).await.expect("send");
+    for delivery in 1..=MAX_RECEIVES {
+        assert_eq!(
+            dead_letters.receive(VISIBILITY_SECONDS).await.expect("receive"),
+            [],
+            "before {delivery}"
+        );
+        receiver.receive(1).await.expect("a message");
+        receiver.wait(2).await;
+    }
+    assert!(receiver.receive(1).await.is_none(), "set aside");
+    let letters = dead_letters.receive(VISIBILITY_SECONDS).await.expect("receive");
+    let [letter] = letters.as_slice() else {
+        panic!("one dead letter: {letters:?}");
+    };
+    assert_eq!(letter.job, Some(job_id(3)));
+    assert_eq!(
+        dead_letters.receive(VISIBILITY_SECONDS).await.expect("receive"),
+        [],
+        "hidden"
+    );
+    dead_letters.remove(&letter.receipt).await.expect("remove");
+    receiver.wait(VISIBILITY_SECONDS + 1).await;
+    assert_eq!(
+        dead_letters.receive(VISIBILITY_SECONDS).await.expect("receive"),
+        [],
+        "gone for good"
+    );
 }
 
 async fn everything_sent_arrives<Q: JobQueue, R: Receiver>(queue: &Q, receiver: &R) {

@@ -2,6 +2,7 @@
 
 mod cache;
 mod lists;
+mod locks;
 mod protocol;
 mod races;
 mod steps;
@@ -27,6 +28,7 @@ pub async fn job_store_contract<S: JobStore>(fresh: impl AsyncFn() -> S) {
     lists::a_list_that_changes_repeats_nothing(&fresh().await).await;
     lists::foreign_cursors_are_refused(&fresh().await).await;
     lists::jobs_needing_a_message_are_found(&fresh).await;
+    locks::held_locks_are_listed_by_name(&fresh().await).await;
     lists::a_purge_takes_only_old_finished_jobs(&fresh().await).await;
     cache::entries_are_listed_by_name(&fresh().await).await;
     cache::a_sync_removes_what_it_did_not_see(&fresh().await).await;

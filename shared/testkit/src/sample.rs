@@ -84,6 +84,7 @@ fn any_job() -> impl Strategy<Value = Job> {
                 lease: (status == JobStatus::Running && ran % 2 == 0).then_some(lease),
                 progress: None,
                 enqueued_at: enqueued.map(|hours| submitted_at + Duration::from_seconds(hours * 3600)),
+                last_fault: None,
             }
         },
     )

@@ -12,8 +12,8 @@ pub use cursor::Cursor;
 
 use snowpack_domain::Job;
 
-/// The version of the job document written, and the only one read.
-pub const JOB_FORMAT: u32 = 1;
+/// The version of the job document written. Older ones are read: what they lack has a default.
+pub const JOB_FORMAT: u32 = 2;
 
 /// Why a stored document cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +21,8 @@ pub enum StoredError {
     /// It is not a job document: not JSON, or members are missing, unknown or of another type.
     #[error("not a job document: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// Another version of Snowpack wrote it.
-    #[error("job document of format {0}; this version of Snowpack reads format {JOB_FORMAT}")]
+    /// A newer version of Snowpack wrote it.
+    #[error("job document of format {0}; this version of Snowpack reads formats 1 to {JOB_FORMAT}")]
     UnknownFormat(u32),
     /// A member has a value that no job can have.
     #[error("job document with {member} {value:?}")]
@@ -55,7 +55,7 @@ pub fn encode_job(job: &Job) -> String {
 /// [`StoredError`] when the document is of another format or holds what no job can hold.
 pub fn decode_job(text: &str) -> Result<Job, StoredError> {
     let head: document::Head = serde_json::from_str(text)?;
-    if head.format != JOB_FORMAT {
+    if !(1..=JOB_FORMAT).contains(&head.format) {
         return Err(StoredError::UnknownFormat(head.format));
     }
     serde_json::from_str::<document::JobDocument>(text)?.into_job()

@@ -85,6 +85,10 @@ impl JobStore for FaultyStore {
         self.check()?;
         self.inner.jobs_needing_message(now, limit).await
     }
+    async fn held_locks(&self, page: &PageRequest) -> Result<Page<TableId>, ListError> {
+        self.check()?;
+        self.inner.held_locks(page).await
+    }
     async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.check()?;
         self.inner.purge(before).await

@@ -70,6 +70,11 @@ impl Api {
         self.send(Method::POST, path, &[], body, None).await
     }
 
+    /// PUT.
+    pub(crate) async fn put(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
+        self.send(Method::PUT, path, &[], Some(body), None).await
+    }
+
     /// POST of a maintenance job.
     pub(crate) async fn submit(
         &self,

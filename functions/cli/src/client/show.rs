@@ -1,4 +1,4 @@
-//! Jobs and tables as text for people, or as the API's JSON.
+//! Jobs, tables and the drain switch as text for people, or as the API's JSON.
 
 use serde_json::Value;
 
@@ -55,6 +55,17 @@ pub(super) fn tables(tables: &[Value]) -> anyhow::Result<()> {
         let text = |name: &str| table[name].as_str().unwrap_or_default().to_owned();
         print(&format!("{}.{}", text("database"), text("table_name")))?;
     }
+    Ok(())
+}
+
+/// The drain switch.
+pub(super) fn drain(args: &ApiArgs, drain: &Value) -> anyhow::Result<()> {
+    if args.json {
+        return print_json(drain);
+    }
+    let state = if drain["enabled"] == true { "on" } else { "off" };
+    let reason = drain["reason"].as_str().map(|reason| format!(": {reason}"));
+    print(&format!("drain mode is {state}{}", reason.unwrap_or_default()))?;
     Ok(())
 }
 

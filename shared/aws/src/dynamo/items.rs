@@ -10,7 +10,7 @@ use snowpack_domain::{
 use snowpack_service::ports::{IdempotencyRecord, StoreError, Version, Versioned};
 use snowpack_wire::stored::{decode_job, encode_job};
 
-use super::keys::{self, CACHE_PARTITION, DUE_PARTITION, Day, Item, number, text};
+use super::keys::{self, CACHE_PARTITION, DUE_PARTITION, Day, HELD_PARTITION, Item, number, text};
 
 /// The job's item under the next version, with the keys of exactly the indexes it belongs in.
 pub(super) fn job(job: &Versioned<Job>) -> Item {
@@ -46,6 +46,8 @@ pub(super) fn lock(table: &TableId, lock: &Versioned<Lock>) -> Item {
     item.insert("fence".to_owned(), number(lock.value.fence));
     if let Some(holder) = &lock.value.holder {
         item.insert("holder".to_owned(), text(holder.as_str()));
+        item.insert("name_list".to_owned(), text(HELD_PARTITION));
+        item.insert("name_key".to_owned(), text(keys::name_key(table)));
     }
     item
 }
@@ -69,8 +71,8 @@ pub(super) fn cache_entry(entry: &CacheEntry) -> Item {
     let mut put = |name: &str, value| item.insert(name.to_owned(), value);
     put("database", text(entry.table.database.as_str()));
     put("table_name", text(entry.table.table.as_str()));
-    put("cache_list", text(CACHE_PARTITION));
-    put("cache_key", text(keys::cache_key(&entry.table)));
+    put("name_list", text(CACHE_PARTITION));
+    put("name_key", text(keys::name_key(&entry.table)));
     put("generation", number(entry.generation));
     let properties = entry
         .properties

@@ -12,8 +12,10 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 /// The one partition of the index `due`. Hot only while messages cannot be sent: each job stays in it, or
 /// moves in it, at most once a heartbeat.
 pub(super) const DUE_PARTITION: &str = "DUE";
-/// The one partition of the index `cached`; names change rarely.
+/// Cache entries in the index `by-name`; names change rarely.
 pub(super) const CACHE_PARTITION: &str = "CACHE";
+/// Held locks in the index `by-name`: each job enters it and leaves it once.
+pub(super) const HELD_PARTITION: &str = "HELD";
 
 const JOB_PREFIX: &str = "JOB#";
 const MICROS_PER_DAY: i64 = 86_400_000_000;
@@ -69,13 +71,13 @@ pub(super) fn table_key(table: &TableId) -> String {
     format!("{}/{}", table.database, table.table)
 }
 
-/// A table in the order of names: `#` sorts before every character a name may have.
-pub(super) fn cache_key(table: &TableId) -> String {
+/// A table in the index `by-name`, which sorts like names: `#` sorts before every character a name may have.
+pub(super) fn name_key(table: &TableId) -> String {
     format!("{}#{}", table.database, table.table)
 }
 
-/// The table of a [`cache_key`].
-pub(super) fn parse_cache_key(text: &str) -> Result<TableId, StoreError> {
+/// The table of a [`name_key`].
+pub(super) fn parse_name_key(text: &str) -> Result<TableId, StoreError> {
     text.split_once('#')
         .and_then(|(database, table)| TableId::new(database, table).ok())
         .ok_or_else(|| StoreError::Corrupt(format!("the cache key {text:?} names no table")))
@@ -167,9 +169,9 @@ mod tests {
         let tables = ["a.t", "a.t-1", "a-b.t", "a.b.t"].map(|name| TableId::parse(name).unwrap());
         for a in &tables {
             for b in &tables {
-                assert_eq!(a.cmp(b), cache_key(a).cmp(&cache_key(b)), "{a} {b}");
+                assert_eq!(a.cmp(b), name_key(a).cmp(&name_key(b)), "{a} {b}");
             }
-            assert_eq!(parse_cache_key(&cache_key(a)).unwrap(), *a);
+            assert_eq!(parse_name_key(&name_key(a)).unwrap(), *a);
         }
     }
 }

@@ -33,8 +33,8 @@ pub(super) const BY_TABLE_COMPLETION: Index =
 pub(super) const ACTIVE: Index = list_index("active", "active_status", "submitted_key");
 /// Active jobs by when their message is due.
 pub(super) const DUE: Index = key_index("due", "due", "due_key");
-/// Cache entries by name.
-pub(super) const CACHED: Index = key_index("cached", "cache_list", "cache_key");
+/// Cache entries, and locks that are held, by the name of their table.
+pub(super) const BY_NAME: Index = key_index("by-name", "name_list", "name_key");
 
 const INDEXES: [Index; 7] = [
     BY_SUBMISSION,
@@ -43,7 +43,7 @@ const INDEXES: [Index; 7] = [
     BY_TABLE_COMPLETION,
     ACTIVE,
     DUE,
-    CACHED,
+    BY_NAME,
 ];
 
 const fn list_index(name: &'static str, hash: &'static str, range: &'static str) -> Index {
@@ -76,10 +76,10 @@ const fn key_index(name: &'static str, hash: &'static str, range: &'static str) 
 /// | `by-table-completion` | `finished_table` | `completed_key` | the same |
 /// | `active` | `active_status` | `submitted_key` | the same |
 /// | `due` | `due` | `due_key` | keys only |
-/// | `cached` | `cache_list` | `cache_key` | keys only |
+/// | `by-name` | `name_list` | `name_key` | keys only |
 ///
 /// An item is in an index only if it has that index's keys: terminal jobs are not in `active` and `due`,
-/// active ones not in the two of completion. A deployed table also has time to live on `expires_at`, in
+/// active ones not in the two of completion, free locks not in `by-name`. A deployed table also has time to live on `expires_at`, in
 /// seconds since the epoch, which only idempotency records carry.
 pub fn table_definition(table_name: &str) -> CreateTableInputBuilder {
     let mut definition = CreateTableInput::builder()

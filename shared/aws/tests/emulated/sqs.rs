@@ -1,14 +1,16 @@
-//! The SQS queue keeps the contract of job queues.
+//! The SQS queue and its dead-letter queue keep their contracts.
 
 use std::time::Duration;
 
-use snowpack_aws::SqsQueue;
-use snowpack_testkit::{Delivery, Receiver, job_queue_contract};
+use aws_sdk_sqs::types::QueueAttributeName;
+use snowpack_aws::{SqsDeadLetters, SqsQueue};
+use snowpack_testkit::{Delivery, Receiver, dead_letters_contract, job_queue_contract};
 use snowpack_wire::message::decode_message;
 
-struct SqsReceiver {
-    client: aws_sdk_sqs::Client,
-    queue_url: String,
+/// The receiving end of a queue, as Lambda's poller is on AWS.
+pub(crate) struct SqsReceiver {
+    pub(crate) client: aws_sdk_sqs::Client,
+    pub(crate) queue_url: String,
 }
 
 impl Receiver for SqsReceiver {
@@ -45,19 +47,49 @@ impl Receiver for SqsReceiver {
     }
 }
 
-#[tokio::test]
-async fn the_queue_keeps_its_contract() {
-    let client = aws_sdk_sqs::Client::new(&crate::emulator().await);
-    let made = client
-        .create_queue()
-        .queue_name(crate::unique("jobs"))
+/// Makes a queue; returns its URL.
+pub(crate) async fn made_queue(client: &aws_sdk_sqs::Client, redrive_policy: Option<String>) -> String {
+    let request = client.create_queue().queue_name(crate::unique("jobs"));
+    let request = match redrive_policy {
+        Some(policy) => request.attributes(QueueAttributeName::RedrivePolicy, policy),
+        None => request,
+    };
+    request.send().await.unwrap().queue_url.unwrap()
+}
+
+async fn arn(client: &aws_sdk_sqs::Client, queue_url: &str) -> String {
+    let answer = client
+        .get_queue_attributes()
+        .queue_url(queue_url)
+        .attribute_names(QueueAttributeName::QueueArn)
         .send()
         .await
         .unwrap();
-    let queue_url = made.queue_url.unwrap();
+    answer.attributes.unwrap()[&QueueAttributeName::QueueArn].clone()
+}
+
+#[tokio::test]
+async fn the_queue_keeps_its_contract() {
+    let client = aws_sdk_sqs::Client::new(&crate::emulator().await);
+    let queue_url = made_queue(&client, None).await;
     let receiver = SqsReceiver {
         client: client.clone(),
         queue_url: queue_url.clone(),
     };
     job_queue_contract(&SqsQueue::new(client, queue_url), &receiver).await;
+}
+
+#[tokio::test]
+async fn dead_letters_keep_their_contract() {
+    let client = aws_sdk_sqs::Client::new(&crate::emulator().await);
+    let letters_url = made_queue(&client, None).await;
+    let target = arn(&client, &letters_url).await;
+    let policy = format!(r#"{{"deadLetterTargetArn":"{target}","maxReceiveCount":5}}"#);
+    let queue_url = made_queue(&client, Some(policy)).await;
+    let receiver = SqsReceiver {
+        client: client.clone(),
+        queue_url: queue_url.clone(),
+    };
+    let dead_letters = SqsDeadLetters::new(client.clone(), letters_url);
+    dead_letters_contract(&SqsQueue::new(client, queue_url), &receiver, &dead_letters).await;
 }

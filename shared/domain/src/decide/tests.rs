@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Action, JobOptions, TableId, check_pair, check_step};
+use crate::{Action, JobOptions, TableId, check_pair, check_step, needs_message};
 
 const START: i64 = 1_000_000_000_000_000;
 
@@ -78,6 +78,17 @@ fn a_cancelled_worker_is_fenced_off() {
 }
 
 #[test]
+fn a_result_that_is_kept_twice_stays_one() {
+    let claimed = claim(submitted(), &off(), "w", at(1)).unwrap();
+    let held = claimed.job.fence;
+    let first = claimed.job.actions[0];
+    let once = keep_result(claimed.job, held, result(first), at(2)).unwrap();
+    let twice = keep_result(once.clone(), held, result(first), at(3)).unwrap();
+    assert_eq!(twice.results, once.results);
+    assert_eq!(twice.remaining_actions(), &twice.actions[1..]);
+}
+
+#[test]
 fn an_expired_lease_costs_an_attempt_and_a_yield_does_not() {
     let first = claim(submitted(), &off(), "w1", at(0)).unwrap();
     assert!(matches!(
@@ -98,6 +109,26 @@ fn an_expired_lease_costs_an_attempt_and_a_yield_does_not() {
     assert!(needs_message(&yielded.job, at(201)));
     let third = claim(yielded, &off(), "w3", at(201)).unwrap();
     assert_eq!((third.job.attempt, third.job.slice), (2, 3));
+}
+
+#[test]
+fn retries_wait_longer_each_time_and_not_all_alike() {
+    for (attempt, longest) in [(1, 20), (2, 40), (3, 80), (9, 80)] {
+        let delays: std::collections::BTreeSet<_> = (0..200)
+            .map(|number| {
+                let mut job = submit(new(number), true, &off(), &Lock::default(), at(0))
+                    .unwrap()
+                    .job;
+                job.attempt = attempt;
+                retry_delay_seconds(&job)
+            })
+            .collect();
+        assert!(
+            delays.iter().all(|delay| (longest / 2..=longest).contains(delay)),
+            "{delays:?}"
+        );
+        assert!(delays.len() > 5, "{delays:?}");
+    }
 }
 
 /// One step of a random history.

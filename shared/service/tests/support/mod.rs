@@ -11,10 +11,12 @@ use snowpack_domain::{
 };
 use snowpack_embedded::SqliteStore;
 use snowpack_service::ports::{
-    ActionStop, CatalogUnavailable, Clock, Engine, JobQueue, JobStore, Provenance, StoreError, Supervisor,
-    Tables,
+    ActionStop, CatalogUnavailable, Clock, DeadLetter, DeadLetters, Engine, JobQueue, JobStore, Provenance,
+    StoreError, Supervisor, Tables,
 };
-use snowpack_service::{Limits, SubmitRefusal, SubmitRequest, Submitter, TableCache, TimeSortedIds, Worker};
+use snowpack_service::{
+    Limits, SubmitRefusal, SubmitRequest, Submitter, SweepReport, TableCache, TimeSortedIds, Worker, sweep,
+};
 
 /// A clock that moves when told.
 #[derive(Clone, Debug)]
@@ -46,6 +48,38 @@ impl JobQueue for TestQueue {
         }
         self.sent.lock().unwrap().push((job.clone(), delay_seconds));
         Ok(())
+    }
+}
+
+/// Dead letters put there by a test.
+#[derive(Debug, Default)]
+pub(crate) struct TestDeadLetters(pub(crate) Mutex<Vec<DeadLetter>>, Mutex<usize>);
+
+impl DeadLetters for TestDeadLetters {
+    /// Each letter once, until `show_again`.
+    async fn receive(&self, _: u32) -> Result<Vec<DeadLetter>, StoreError> {
+        let letters = self.0.lock().unwrap().clone();
+        let mut shown = self.1.lock().unwrap();
+        let new = letters[(*shown).min(letters.len())..].to_vec();
+        *shown = letters.len();
+        Ok(new)
+    }
+
+    async fn remove(&self, receipt: &str) -> Result<(), StoreError> {
+        self.0.lock().unwrap().retain(|letter| letter.receipt != receipt);
+        Ok(())
+    }
+}
+
+impl TestDeadLetters {
+    pub(crate) fn put(&self, job: Option<JobId>) {
+        let receipt = format!("{job:?}");
+        self.0.lock().unwrap().push(DeadLetter { job, receipt });
+        self.show_again();
+    }
+
+    pub(crate) fn show_again(&self) {
+        *self.1.lock().unwrap() = 0;
     }
 }
 
@@ -165,6 +199,7 @@ impl Engine for TestEngine {
 pub(crate) struct World {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) queue: Arc<TestQueue>,
+    pub(crate) dead_letters: TestDeadLetters,
     pub(crate) tables: TestTables,
     pub(crate) engine: TestEngine,
     pub(crate) clock: TestClock,
@@ -204,6 +239,7 @@ pub(crate) fn world() -> World {
     World {
         store,
         queue,
+        dead_letters: TestDeadLetters::default(),
         tables,
         engine,
         clock,
@@ -226,6 +262,12 @@ pub(crate) fn request(actions: &[Action]) -> SubmitRequest {
 impl World {
     pub(crate) async fn submit(&self, actions: &[Action]) -> Result<Job, SubmitRefusal> {
         self.submitter.submit(request(actions)).await.unwrap()
+    }
+
+    pub(crate) async fn sweep(&self) -> SweepReport {
+        sweep(&*self.store, &*self.queue, &self.dead_letters, &self.clock)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn job(&self, id: &JobId) -> Job {

@@ -35,6 +35,9 @@ pub(super) struct JobDocument {
     lease: Option<LeaseDocument>,
     progress: Option<ProgressDocument>,
     enqueued_at: Option<i64>,
+    /// Since format 2.
+    #[serde(default)]
+    last_fault: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +78,7 @@ impl From<&Job> for JobDocument {
             lease: job.lease.as_ref().map(LeaseDocument::from),
             progress: job.progress.as_ref().map(ProgressDocument::from),
             enqueued_at: job.enqueued_at.map(Timestamp::as_micros),
+            last_fault: job.last_fault.clone(),
         }
     }
 }
@@ -147,6 +151,7 @@ impl JobDocument {
             }),
             progress: self.progress.map(ProgressDocument::into_progress).transpose()?,
             enqueued_at: self.enqueued_at.map(Timestamp::from_micros),
+            last_fault: self.last_fault,
         })
     }
 }

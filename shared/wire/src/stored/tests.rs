@@ -10,7 +10,8 @@ use snowpack_domain::{
 
 use super::*;
 
-const GOLDEN: &str = include_str!("job-format-1.json");
+const GOLDEN: &str = include_str!("job-format-2.json");
+const OLDER: &str = include_str!("job-format-1.json");
 
 fn full_options() -> JobOptions {
     let mut options = JobOptions::default();
@@ -91,6 +92,7 @@ fn full_job() -> Job {
             unit: "file_groups".into(),
         }),
         enqueued_at: Some(Timestamp::from_micros(1_777_127_400_500_000)),
+        last_fault: Some("throttled".into()),
     }
 }
 
@@ -101,9 +103,20 @@ fn the_document_keeps_its_form() {
 }
 
 #[test]
+fn older_formats_are_read() {
+    let older = Job {
+        last_fault: None,
+        ..full_job()
+    };
+    assert_eq!(decode_job(OLDER).unwrap(), older);
+}
+
+#[test]
 fn other_formats_and_unknown_members_are_refused() {
-    let newer = GOLDEN.replacen("\"format\":1", "\"format\":2", 1);
-    assert!(matches!(decode_job(&newer), Err(StoredError::UnknownFormat(2))));
+    for format in [0, JOB_FORMAT + 1] {
+        let other = GOLDEN.replacen("\"format\":2", &format!("\"format\":{format}"), 1);
+        assert!(matches!(decode_job(&other), Err(StoredError::UnknownFormat(named)) if named == format));
+    }
     let unknown = GOLDEN.replacen("\"attempt\"", "\"priority\":1,\"attempt\"", 1);
     assert!(matches!(decode_job(&unknown), Err(StoredError::Malformed(_))));
     for text in ["", "null", "{}", "[1]", &GOLDEN[..GOLDEN.len() / 2]] {

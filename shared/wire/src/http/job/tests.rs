@@ -33,6 +33,7 @@ fn job(status: JobStatus) -> Job {
         lease: None,
         progress: None,
         enqueued_at: None,
+        last_fault: None,
     }
 }
 

@@ -1,0 +1,45 @@
+"""A job that takes longer than an invocation may last goes on in the next one: fifteen minutes shrunk to seconds."""
+
+import contextlib
+import json
+
+import pyarrow
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.transforms import IdentityTransform
+
+from lake import DATABASE, SCHEMA
+
+# The worker keeps 60 s of an invocation to commit what it has, so that this leaves it a second to work.
+INVOCATION_SECONDS = 61
+PARTITIONS = 400
+BOTH = ["rewrite_data_files", "rewrite_manifests"]
+
+
+@contextlib.contextmanager
+def invocations_of(emulator, function, seconds):
+    functions = emulator.client("lambda")
+    before = functions.get_function_configuration(FunctionName=function)["Timeout"]
+    functions.update_function_configuration(FunctionName=function, Timeout=seconds)
+    try:
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=function, Timeout=before)
+
+
+def test_a_long_job_goes_on_in_further_invocations(api, emulator, lake, stack):
+    identifier = f"{DATABASE}.sliced"
+    by_id = PartitionSpec(PartitionField(source_id=1, field_id=1000, transform=IdentityTransform(), name="id"))
+    table = lake.catalog.create_table(identifier, SCHEMA, partition_spec=by_id)
+    columns = {"id": range(PARTITIONS), "region": ["north"] * PARTITIONS, "note": [None] * PARTITIONS}
+    for _ in range(2):
+        table.append(pyarrow.table({name: list(values) for name, values in columns.items()}, SCHEMA.as_arrow()))
+    rows = lake.rows(identifier)
+    with invocations_of(emulator, stack["WorkerFunctionName"], INVOCATION_SECONDS):
+        job_id = api.submit(identifier, BOTH, options={"rewrite_data_files": {"min-input-files": 2}}).body["job_id"]
+        job = api.wait(job_id)
+    assert (job["status"], job["attempt"]) == ("completed", 1), job
+    assert [result["action"] for result in job["results"]] == BOTH
+    assert lake.rows(identifier) == rows
+    key = {"pk": {"S": f"JOB#{job_id}"}, "sk": {"S": "JOB"}}
+    item = emulator.client("dynamodb").get_item(TableName=stack["StateTableName"], Key=key)["Item"]
+    assert json.loads(item["document"]["S"])["slice"] > 1
