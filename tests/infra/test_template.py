@@ -122,7 +122,7 @@ def test_the_api_reads_metadata_and_never_touches_tables():
     [files] = [s for s in statements("ApiRole") if s["Action"] == "s3:GetObject"]
     assert "/*/metadata/*" in json.dumps(files["Resource"])
     assert actions("ApiRole", "glue") == {"glue:GetTable"}
-    assert actions("ApiRole", "sqs") == {"sqs:SendMessage"}
+    assert actions("ApiRole", "sqs") == {"sqs:SendMessage", "sqs:GetQueueAttributes"}
 
 
 def test_the_worker_commits_tables_and_cannot_drop_them_or_change_settings():

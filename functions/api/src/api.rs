@@ -27,6 +27,7 @@ pub struct Ports<S, Q, T, C, I> {
 #[derive(Debug)]
 pub struct Api<S, Q, T, C, I> {
     store: Arc<S>,
+    queue: Arc<Q>,
     cache: Arc<TableCache<S, T, C>>,
     submitter: Submitter<S, Q, T, C, I>,
     clock: C,
@@ -52,8 +53,15 @@ where
         } = ports;
         let cache = Arc::new(TableCache::new(Arc::clone(&store), tables, clock.clone()));
         Self {
-            submitter: Submitter::new(Arc::clone(&store), queue, Arc::clone(&cache), clock.clone(), ids),
+            submitter: Submitter::new(
+                Arc::clone(&store),
+                Arc::clone(&queue),
+                Arc::clone(&cache),
+                clock.clone(),
+                ids,
+            ),
             store,
+            queue,
             cache,
             clock,
             allowlist: databases.into_iter().collect(),
@@ -64,10 +72,12 @@ where
 /// An [`Api`] with its five port types under one name, so that routes are generic over one parameter.
 pub(crate) trait Backend: Send + Sync + 'static {
     type Store: JobStore;
+    type Queue: JobQueue;
     type Tables: Tables;
     type Clock: Clock;
 
     fn store(&self) -> &Self::Store;
+    fn queue(&self) -> &Self::Queue;
     fn cache(&self) -> &TableCache<Self::Store, Self::Tables, Self::Clock>;
     fn clock(&self) -> &Self::Clock;
     /// Whether the deployment maintains this database by itself.
@@ -87,11 +97,16 @@ where
     I: Ids,
 {
     type Store = S;
+    type Queue = Q;
     type Tables = T;
     type Clock = C;
 
     fn store(&self) -> &S {
         &self.store
+    }
+
+    fn queue(&self) -> &Q {
+        &self.queue
     }
 
     fn cache(&self) -> &TableCache<S, T, C> {

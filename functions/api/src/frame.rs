@@ -10,6 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use http::{HeaderValue, Method, header};
+use snowpack_telemetry::events::{HTTP_REQUEST, REQUEST_FAILED};
+use snowpack_telemetry::request_span;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -45,18 +47,18 @@ pub(crate) async fn frame(request: Request, next: Next) -> Response {
         .unwrap_or_else(RequestId::fresh);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let span = tracing::info_span!("request", request_id = %id);
-    let answer = AssertUnwindSafe(next.run(request).instrument(span))
+    let span = request_span(&id);
+    let answer = AssertUnwindSafe(next.run(request).instrument(span.clone()))
         .catch_unwind()
         .await;
     let answer = answer.unwrap_or_else(|panic| Problem::internal(describe(panic.as_ref())).into_response());
+    let _in_span = span.enter();
     let mut answer = render(answer, &method, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         answer.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
     tracing::info!(
-        event = "http_request",
-        request_id = id,
+        event = HTTP_REQUEST.name,
         %method,
         path,
         status = answer.status().as_u16(),
@@ -71,7 +73,7 @@ fn render(mut answer: Response, method: &Method, id: &str) -> Response {
         return answer;
     };
     if let Some(cause) = problem.cause() {
-        tracing::error!(event = "request_failed", request_id = id, cause);
+        tracing::error!(event = REQUEST_FAILED.name, cause);
     }
     let mut rendered = problem.render(id);
     if method == Method::HEAD {

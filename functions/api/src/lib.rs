@@ -11,6 +11,7 @@ mod jobs;
 mod operation;
 mod path;
 mod problem;
+mod prometheus;
 mod query;
 mod reply;
 mod router;

@@ -14,8 +14,8 @@ use snowpack_settings::{Environment, FunctionSettings};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
-    snowpack_telemetry::log_to_stdout(environment.log_filter())?;
     let settings = FunctionSettings::read(&environment)?;
+    snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
     let clients = AwsClients::load().await;
     let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
     let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))

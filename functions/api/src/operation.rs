@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
 use snowpack_domain::{CacheState, Duration, Timestamp};
 use snowpack_service::ports::{Clock, JobStore};
+use snowpack_telemetry::events::DRAIN_SET;
 use snowpack_wire::http::{DrainBody, StatusBody, read_drain};
 
 use crate::api::Backend;
@@ -77,7 +78,7 @@ pub(crate) async fn set_drain<B: Backend>(
     Query::read(&uri, &[])?;
     let drain = read_drain(&body::read_json(&headers, body).await?)?;
     api.store().set_drain(&drain).await?;
-    tracing::info!(event = "drain_set", enabled = drain.enabled);
+    tracing::info!(event = DRAIN_SET.name, enabled = drain.enabled);
     Ok(reply::json(StatusCode::OK, &DrainBody::from(drain)))
 }
 

@@ -1,4 +1,4 @@
-//! Success answers: a status and JSON.
+//! Success answers: a status and JSON, or text.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -9,6 +9,15 @@ use serde::Serialize;
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let bytes = serde_json::to_vec(body).expect("bodies have text keys and finite numbers");
     raw_json(status, bytes)
+}
+
+/// A success that is text of another type.
+pub(crate) fn text(content_type: &'static str, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 /// An answer that is JSON text already.

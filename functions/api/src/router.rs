@@ -10,7 +10,7 @@ use snowpack_service::ports::{Clock, Ids, JobQueue, JobStore, Tables};
 use crate::api::{Api, Backend};
 use crate::frame::frame;
 use crate::problem::Problem;
-use crate::{jobs, operation, submit, tables};
+use crate::{jobs, operation, prometheus, submit, tables};
 
 /// The API's router. Paths are exact: no trailing slashes, names percent-encoded.
 pub fn router<S, Q, T, C, I>(api: Api<S, Q, T, C, I>) -> Router
@@ -43,6 +43,7 @@ fn routes<B: Backend>() -> Router<Arc<B>> {
             "/drain",
             get(operation::drain::<B>).put(operation::set_drain::<B>),
         )
+        .route("/metrics", get(prometheus::metrics::<B>))
         .route("/openapi.json", get(operation::openapi))
         .fallback(|| async { Problem::unknown_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

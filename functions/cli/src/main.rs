@@ -12,14 +12,14 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::Parser;
-use snowpack_telemetry::{Format, log_to_stderr};
+use snowpack_telemetry::log_to_stderr;
 
 use crate::args::{Cli, Command};
 use crate::output::{Exit, report_error};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = log_to_stderr(&log_filter(cli.verbose), Format::Human) {
+    if let Err(error) = log_to_stderr(&log_filter(cli.verbose)) {
         return report_error(&error.into());
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

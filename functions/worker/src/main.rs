@@ -12,12 +12,14 @@ use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_service::{CrashPoint, Limits, SystemClock, Worker};
 use snowpack_settings::{Environment, FunctionSettings};
+use snowpack_telemetry::request_span;
+use tracing::Instrument as _;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
-    snowpack_telemetry::log_to_stdout(environment.log_filter())?;
     let settings = FunctionSettings::read(&environment)?;
+    snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
     let clients = AwsClients::load().await;
     let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
     let queue = Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url));
@@ -34,7 +36,9 @@ async fn main() -> anyhow::Result<()> {
         let worker = Arc::clone(&worker);
         async move {
             let deadline = event.context.deadline();
-            let response = snowpack_worker::handle_event(&worker, event.payload, deadline).await;
+            let span = request_span(&event.context.request_id);
+            let handling = snowpack_worker::handle_event(&worker, event.payload, deadline);
+            let response = handling.instrument(span).await;
             Ok::<_, lambda_runtime::Error>(response)
         }
     });

@@ -7,6 +7,7 @@
 mod backoff;
 mod batches;
 mod cache;
+mod counts;
 mod days;
 mod items;
 mod keys;
@@ -17,12 +18,13 @@ mod purge;
 mod schema;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Get, ItemResponse, TransactGetItem};
-use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, Lock, TableId, Timestamp};
+use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
 use snowpack_service::ports::{
     JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned, Write, Written,
 };
@@ -222,6 +224,10 @@ impl JobStore for DynamoStore {
 
     async fn jobs_needing_message(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         lists::due(self, now, limit).await
+    }
+
+    async fn job_counts(&self, since: Timestamp) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        counts::job_counts(self, since).await
     }
 
     async fn held_locks(&self, page: &PageRequest) -> Result<Page<TableId>, ListError> {

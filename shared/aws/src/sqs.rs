@@ -1,7 +1,8 @@
 //! The job queue and its dead-letter queue over SQS.
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use snowpack_domain::JobId;
-use snowpack_service::ports::{DeadLetter, DeadLetters, JobQueue, StoreError};
+use snowpack_service::ports::{DeadLetter, DeadLetters, JobQueue, QueueDepth, StoreError};
 use snowpack_wire::message::{decode_message, encode_message};
 
 use crate::service_error::store_error;
@@ -41,6 +42,30 @@ impl JobQueue for SqsQueue {
             .await
             .map_err(|error| store_error("SendMessage", &error))?;
         Ok(())
+    }
+
+    async fn depth(&self) -> Result<QueueDepth, StoreError> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
+            ApproximateNumberOfMessagesNotVisible as InFlight,
+        };
+        let answer = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.queue_url)
+            .set_attribute_names(Some(vec![Visible, Delayed, InFlight]))
+            .send()
+            .await
+            .map_err(|error| store_error("GetQueueAttributes", &error))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let count = |name: QueueAttributeName| {
+            let count = attributes.get(&name).and_then(|text| text.parse::<u64>().ok());
+            count.ok_or_else(|| StoreError::Corrupt(format!("the queue does not tell its {name}")))
+        };
+        Ok(QueueDepth {
+            waiting: count(Visible)? + count(Delayed)?,
+            in_flight: count(InFlight)?,
+        })
     }
 }
 

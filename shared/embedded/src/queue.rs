@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
 use snowpack_domain::{Duration, JobId, Timestamp};
-use snowpack_service::ports::{Clock, DeadLetter, DeadLetters, JobQueue, StoreError};
+use snowpack_service::ports::{Clock, DeadLetter, DeadLetters, JobQueue, QueueDepth, StoreError};
 use tokio::sync::Notify;
 
 use crate::database::Database;
@@ -145,6 +145,25 @@ impl<C: Clock> JobQueue for EmbeddedQueue<C> {
             .await?;
         self.sent.notify_one();
         Ok(())
+    }
+
+    async fn depth(&self) -> Result<QueueDepth, StoreError> {
+        let now = self.clock.now().as_micros();
+        let counted = self.database.read(move |transaction| {
+            let mut statement = transaction.prepare_cached(
+                "SELECT count(*) FILTER (WHERE receive_count < ?2 AND (receive_count = 0 OR visible_at <= ?1)),
+                        count(*) FILTER (WHERE receive_count > 0 AND visible_at > ?1)
+                 FROM messages",
+            )?;
+            let depth = statement.query_row(params![now, MAX_RECEIVES], |row| {
+                Ok(QueueDepth {
+                    waiting: row.get(0)?,
+                    in_flight: row.get(1)?,
+                })
+            })?;
+            Ok(depth)
+        });
+        Ok(counted.await?)
     }
 }
 

@@ -6,11 +6,12 @@ mod locks;
 mod rows;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::params;
-use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, Lock, TableId, Timestamp};
+use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
 use snowpack_service::ports::{
     Clock, JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned, Write,
     Written,
@@ -133,6 +134,13 @@ impl JobStore for SqliteStore {
         Ok(self
             .database
             .read(move |transaction| jobs::due(transaction, now, limit))
+            .await?)
+    }
+
+    async fn job_counts(&self, since: Timestamp) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        Ok(self
+            .database
+            .read(move |transaction| jobs::counts(transaction, since))
             .await?)
     }
 

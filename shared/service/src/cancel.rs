@@ -6,6 +6,7 @@ use snowpack_domain::{CancelRefused, Job, JobId};
 use crate::apply::change_pair;
 use crate::failure::Failure;
 use crate::ports::{Clock, JobStore};
+use crate::report::job_ended;
 
 /// Why a cancel was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub async fn cancel<S: JobStore>(
         Some(Err(refused)) => Err(CancelRefusal::Protocol(refused)),
         Some(Ok(cancelled)) => {
             let job = cancelled.job;
-            tracing::info!(event = "job_cancelled", job_id = %job.id, table = %job.table);
+            job_ended(&job);
             Ok(job)
         }
     })

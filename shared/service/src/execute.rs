@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use snowpack_domain as domain;
 use snowpack_domain::{Action, ActionResult, ClaimRefused, Job, JobId, MAX_ATTEMPTS, Pair, Verdict};
+use snowpack_telemetry::events::{ACTION_STARTED, JOB_YIELDED};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use crate::apply::{Writes, change_pair, pair_write};
 use crate::crash::{AFTER_CLAIM, CrashPoint};
 use crate::failure::Failure;
 use crate::guard::{Guard, Lost};
 use crate::ports::{ActionStop, Clock, Engine, JobQueue, JobStore, Provenance, Supervisor as _, Write};
+use crate::report::{action_ended, action_span, job_ended, job_span, job_started};
 use crate::send::send;
 
 /// Delay of a message that arrives under drain mode.
@@ -105,11 +108,21 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             return Ok(Handled::Ignored);
         };
         if job.is_terminal() {
+            job_ended(&job);
             return Ok(Handled::Finished);
         }
-        tracing::info!(
-            event = "job_started", job_id = %job.id, table = %job.table, attempt = job.attempt, slice = job.slice, fence = job.fence.number()
-        );
+        let span = job_span(&job);
+        self.run_slice(job, time_limit, shutdown).instrument(span).await
+    }
+
+    /// Runs a slice of a job just claimed, within its span.
+    async fn run_slice(
+        &self,
+        job: Job,
+        time_limit: Option<Duration>,
+        shutdown: CancellationToken,
+    ) -> Result<Handled, Failure> {
+        job_started(&job, self.clock.now());
         let deadline = time_limit.map(|limit| Instant::now() + limit.saturating_sub(self.limits.reserve));
         let guard = Arc::new(Guard::new(
             Arc::clone(&self.store),
@@ -120,7 +133,8 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             self.crash.clone(),
         ));
         guard.reached(AFTER_CLAIM);
-        let heartbeat = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&guard).beat(self.limits.heartbeat)));
+        let beat = Arc::clone(&guard).beat(self.limits.heartbeat).in_current_span();
+        let heartbeat = AbortOnDropHandle::new(tokio::spawn(beat));
         let end = self.run_actions(&job, &guard).await;
         drop(heartbeat);
         self.end_slice(&job, &guard, end?).await
@@ -177,22 +191,21 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
         }
         for (position, action) in remaining.iter().enumerate() {
             let started = Instant::now();
+            let span = action_span(*action);
             let provenance = Provenance {
                 job: Some(job.id.clone()),
                 fence: job.fence.number(),
             };
-            tracing::info!(event = "action_started", job_id = %job.id, table = %job.table, %action);
+            span.in_scope(|| tracing::info!(event = ACTION_STARTED.name));
             let run = self
                 .engine
                 .run(&job.table, *action, &job.options, &provenance, Arc::clone(guard));
             // On the heap: the engine's state machine is large, and deep enough to tire the compiler.
-            let result = match Box::pin(run).await {
+            let result = match Box::pin(run.instrument(span)).await {
                 Ok(result) => result,
                 Err(stop) => return Ok(stopped(*action, stop, started.elapsed().as_secs_f64())),
             };
-            tracing::info!(
-                event = "action_completed", job_id = %job.id, table = %job.table, %action, elapsed_seconds = result.elapsed_seconds
-            );
+            action_ended(&result, &job.options);
             if position + 1 == remaining.len() {
                 return Ok(SliceEnd::Verdict(Verdict::Completed, Some(result)));
             }
@@ -208,19 +221,19 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
     async fn end_slice(&self, job: &Job, guard: &Guard<S, C>, end: SliceEnd) -> Result<Handled, Failure> {
         let released = match spend_last_attempt(job, end) {
             SliceEnd::Revoked => return Ok(Handled::Revoked),
-            SliceEnd::Verdict(verdict, last) => return self.finish(job, verdict, last).await,
-            SliceEnd::OutOfTime => guard.release(None).await.map(|()| 0),
+            SliceEnd::Verdict(verdict, last) => return self.finish(job, guard, verdict, last).await,
+            SliceEnd::OutOfTime => guard.release(None).await.map(|()| (0, None)),
             SliceEnd::Retry(_, cause, _) => {
-                tracing::warn!(job_id = %job.id, %cause, "will try again");
-                guard
-                    .release(Some(&cause))
-                    .await
-                    .map(|()| domain::retry_delay_seconds(job))
+                let released = guard.release(Some(&cause)).await;
+                released.map(|()| (domain::retry_delay_seconds(job), Some(cause)))
             }
         };
         match released {
-            Ok(delay_seconds) => {
-                tracing::info!(event = "job_yielded", job_id = %job.id, table = %job.table, slice = job.slice);
+            Ok((delay_seconds, cause)) => {
+                match cause {
+                    None => tracing::info!(event = JOB_YIELDED.name),
+                    Some(cause) => tracing::warn!(event = JOB_YIELDED.name, cause),
+                }
                 // A job cancelled or claimed meanwhile needs no message.
                 if let Some(stored) = self.store.job(&job.id).await?
                     && stored.value.lease.is_none()
@@ -239,6 +252,7 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
     async fn finish(
         &self,
         job: &Job,
+        guard: &Guard<S, C>,
         verdict: Verdict,
         last: Option<ActionResult>,
     ) -> Result<Handled, Failure> {
@@ -249,17 +263,14 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             }
             domain::finish(pair, job.fence, verdict.clone(), now)
         });
-        let Some(Ok(_)) = ended.await? else {
+        let Some(Ok(ended)) = ended.await? else {
+            guard.lose();
             return Ok(Handled::Revoked);
         };
-        match &verdict {
-            Verdict::Completed => {
-                tracing::info!(event = "job_completed", job_id = %job.id, table = %job.table)
-            }
-            Verdict::Failed(cause) => {
-                tracing::warn!(event = "job_failed", job_id = %job.id, table = %job.table, %cause);
-            }
+        if let Some(failed) = last.filter(|result| result.outcome.is_err()) {
+            action_ended(&failed, &job.options);
         }
+        job_ended(&ended.job);
         Ok(Handled::Finished)
     }
 }

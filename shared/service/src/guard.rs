@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use snowpack_domain as domain;
 use snowpack_domain::{ActionResult, Duration, Fence, Job, JobId, LEASE_SECONDS, Progress, Timestamp};
+use snowpack_telemetry::events::FENCE_LOST;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +60,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             match self.renew().await {
                 Ok(()) => {}
                 Err(Lost::Fence) => return,
-                Err(Lost::Contact(error)) => tracing::warn!(job_id = %self.job, %error, "heartbeat failed"),
+                Err(Lost::Contact(error)) => tracing::warn!(%error, "heartbeat failed"),
             }
         }
     }
@@ -103,13 +104,16 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             // Out of contact for longer than the lease: another worker may have the job by now.
             Err(Lost::Contact(_))
                 if self.clock.now() - *confirmed_at < Duration::from_seconds(LEASE_SECONDS) => {}
-            Err(_) => {
-                if !self.revoked.swap(true, Ordering::SeqCst) {
-                    tracing::warn!(event = "fence_lost", job_id = %self.job, fence = self.fence.number());
-                }
-            }
+            Err(_) => self.lose(),
         }
         outcome
+    }
+
+    /// Notes that the fence is lost, and says so once.
+    pub(crate) fn lose(&self) {
+        if !self.revoked.swap(true, Ordering::SeqCst) {
+            tracing::warn!(event = FENCE_LOST.name);
+        }
     }
 
     async fn try_update(

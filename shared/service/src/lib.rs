@@ -11,6 +11,7 @@ mod execute;
 mod failure;
 mod guard;
 pub mod ports;
+mod report;
 mod restart;
 mod send;
 mod submit;

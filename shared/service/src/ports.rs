@@ -4,6 +4,7 @@
 //! at all, only if every version it names is still the stored one. The protocol itself lives in
 //! `snowpack_domain` and is the same for every store.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use snowpack_domain::{
@@ -131,6 +132,9 @@ pub enum ListError {
     Store(#[from] StoreError),
 }
 
+/// Jobs of a status that a count takes in at most: a deployment with more in an hour is watched by its metrics.
+pub const MOST_JOBS_COUNTED: u64 = 10_000;
+
 /// Where jobs, locks, the table cache and switches are kept.
 pub trait JobStore: Send + Sync + 'static {
     /// Reads what a submit on `table` decides on; `key` is the request's idempotency key.
@@ -169,6 +173,13 @@ pub trait JobStore: Send + Sync + 'static {
         now: Timestamp,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<JobId>, StoreError>> + Send;
+
+    /// How many jobs are active, by status, and how many ended at `since` or later. A store bounds the work of one
+    /// answer: it may stop counting jobs of a status at [`MOST_JOBS_COUNTED`].
+    fn job_counts(
+        &self,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<BTreeMap<JobStatus, u64>, StoreError>> + Send;
 
     /// Tables whose lock is held, by name.
     fn held_locks(&self, page: &PageRequest)
@@ -216,6 +227,18 @@ pub trait JobStore: Send + Sync + 'static {
 pub trait JobQueue: Send + Sync + 'static {
     /// Sends a job's message, to be delivered after `delay_seconds` at the earliest.
     fn send(&self, job: &JobId, delay_seconds: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How many messages there are, about now.
+    fn depth(&self) -> impl Future<Output = Result<QueueDepth, StoreError>> + Send;
+}
+
+/// Messages of a queue, dead letters not counted. Approximate, as the queue's own counts are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Those that wait for a worker, delayed ones included.
+    pub waiting: u64,
+    /// Those that a worker has taken and not acknowledged yet.
+    pub in_flight: u64,
 }
 
 /// A message that was delivered as often as its queue allows and never acknowledged.

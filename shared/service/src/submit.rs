@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use snowpack_domain as domain;
 use snowpack_domain::{Action, Duration, Job, JobId, JobOptions, NewJob, SubmitRefused, TableId, Timestamp};
+use snowpack_telemetry::events::JOB_SUBMITTED;
 
 use crate::apply::Writes;
 use crate::failure::Failure;
@@ -199,7 +200,13 @@ where
 
     /// Neither sending nor noting it may fail the submit: the sweep sends what is missing.
     async fn enqueue(&self, job: Job, version: u64) -> Job {
-        tracing::info!(event = "job_submitted", job_id = %job.id, table = %job.table, fence = job.fence.number());
+        tracing::info!(
+            event = JOB_SUBMITTED.name,
+            job_id = %job.id,
+            table = %job.table,
+            attempt = job.attempt,
+            fence = job.fence.number()
+        );
         let stored = Versioned {
             value: job.clone(),
             version,

@@ -3,13 +3,15 @@
 
 use futures::StreamExt;
 use snowpack_domain as domain;
-use snowpack_domain::{DeadLetterKept, JobId, Sweep, TableId};
+use snowpack_domain::{DeadLetterKept, Duration, JobId, Sweep, TableId};
+use snowpack_telemetry::events::{JOB_RECOVERED, LOCK_FREED, SWEEP_COMPLETED, SWEEP_FAILED};
 
 use crate::apply::{Writes, change_pair};
 use crate::failure::Failure;
 use crate::ports::{
     Clock, DeadLetter, DeadLetters, JobQueue, JobStore, ListError, PageRequest, StoreError, Versioned, Write,
 };
+use crate::report::job_ended;
 use crate::send::send;
 
 /// Jobs and dead letters looked at in one sweep; the next one takes the rest.
@@ -34,6 +36,8 @@ pub struct SweepReport {
     pub dead_letters: u64,
     /// Locks freed whose job had ended or was gone.
     pub freed: u64,
+    /// Time since the last sync of the table cache; `None` before the first.
+    pub table_cache_age: Option<Duration>,
 }
 
 /// Sweeps once. What one part cannot do keeps no other part from doing its own.
@@ -51,15 +55,52 @@ pub async fn sweep<S: JobStore, Q: JobQueue, D: DeadLetters>(
         wake_jobs(store, queue, clock, &mut report).await,
         take_dead_letters(store, dead_letters, clock, &mut report.dead_letters).await,
         free_locks(store, &mut report.freed).await,
+        read_cache_age(store, clock, &mut report.table_cache_age).await,
     ];
+    let swept = parts.into_iter().collect::<Result<(), _>>();
+    say(&report, swept.as_ref().err());
+    swept.map(|()| report)
+}
+
+fn say(report: &SweepReport, failure: Option<&Failure>) {
     let SweepReport {
         sent,
         given_up,
         dead_letters,
         freed,
-    } = report;
-    tracing::info!(event = "swept", sent, given_up, dead_letters, freed);
-    parts.into_iter().collect::<Result<(), _>>().map(|()| report)
+        table_cache_age,
+    } = *report;
+    let table_cache_age_seconds = table_cache_age.map(|age| age.as_micros() / 1_000_000);
+    match failure {
+        None => tracing::info!(
+            event = SWEEP_COMPLETED.name,
+            sent,
+            given_up,
+            dead_letters,
+            freed,
+            table_cache_age_seconds
+        ),
+        Some(cause) => tracing::warn!(
+            event = SWEEP_FAILED.name,
+            sent,
+            given_up,
+            dead_letters,
+            freed,
+            table_cache_age_seconds,
+            %cause
+        ),
+    }
+}
+
+/// The sync cannot tell that it has not run; the sweeper runs every minute and can.
+async fn read_cache_age<S: JobStore>(
+    store: &S,
+    clock: &impl Clock,
+    age: &mut Option<Duration>,
+) -> Result<(), Failure> {
+    let last_synced = store.cache_state().await?.last_synced;
+    *age = last_synced.map(|synced| clock.now() - synced);
+    Ok(())
 }
 
 async fn wake_jobs<S: JobStore, Q: JobQueue>(
@@ -90,7 +131,14 @@ async fn wake_job<S: JobStore, Q: JobQueue>(
         Sweep::Leave => {}
         Sweep::GiveUp => report.given_up += u64::from(give_up(store, clock, id).await?),
         Sweep::Send => {
-            tracing::info!(event = "job_recovered", job_id = %id, table = %job.table, attempt = job.attempt);
+            tracing::info!(
+                event = JOB_RECOVERED.name,
+                job_id = %id,
+                table = %job.table,
+                attempt = job.attempt,
+                slice = job.slice,
+                fence = job.fence.number()
+            );
             send(store, queue, clock, Versioned { value: job, version }, 0).await?;
             report.sent += 1;
         }
@@ -124,7 +172,7 @@ async fn give_up<S: JobStore>(store: &S, clock: &impl Clock, id: &JobId) -> Resu
     let Some(Ok(ended)) = changed.await? else {
         return Ok(false);
     };
-    tracing::warn!(event = "job_failed", job_id = %id, table = %ended.job.table, cause = ended.job.error);
+    job_ended(&ended.job);
     Ok(true)
 }
 
@@ -153,8 +201,7 @@ async fn take_dead_letters<S: JobStore, D: DeadLetters>(
                 Some(None | Some(Err(DeadLetterKept::Terminal(_)))) => {}
                 Some(Some(Ok(ended))) => {
                     *failed += 1;
-                    let table = ended.job.table;
-                    tracing::warn!(event = "job_failed", job_id = %id, %table, cause = ended.job.error);
+                    job_ended(&ended.job);
                 }
             }
             dead_letters.remove(&receipt).await?;
@@ -206,7 +253,7 @@ async fn free_lock<S: JobStore>(store: &S, table: TableId) -> Result<bool, Failu
             ..Write::default()
         };
         if writes.apply(store, &write).await? {
-            tracing::warn!(event = "lock_freed", %table, job_id = %holder, "its job had ended or was gone");
+            tracing::warn!(event = LOCK_FREED.name, job_id = %holder, %table, fence = lock.value.fence.number());
             return Ok(true);
         }
     }

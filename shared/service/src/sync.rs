@@ -2,6 +2,7 @@
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use snowpack_domain::{CacheEntry, CacheState, TableId};
+use snowpack_telemetry::events::TABLE_CACHE_SYNCED;
 
 use crate::failure::Failure;
 use crate::ports::{Clock, JobStore, Tables};
@@ -60,7 +61,7 @@ pub async fn sync_tables<S: JobStore, T: Tables>(
     };
     store.set_cache_state(&state).await?;
     tracing::info!(
-        event = "table_cache_synced",
+        event = TABLE_CACHE_SYNCED.name,
         tables = table_count,
         removed,
         unreadable

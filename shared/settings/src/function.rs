@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use snowpack_catalog::CatalogConfig;
 use snowpack_domain::DatabaseName;
+use snowpack_telemetry::Emf;
 
 use crate::catalog::catalog;
 use crate::deployment::deployment;
 use crate::environment::{Environment, Problem, Problems, SettingsError};
+use crate::telemetry::metrics;
 
 /// Where jobs are kept and queued on AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct SweeperSettings {
     pub store: StoreSettings,
     /// The SQS queue of messages that no worker could handle.
     pub dead_letter_queue_url: String,
+    /// What metrics are reported as; absent: not at all.
+    pub metrics: Option<Emf>,
 }
 
 /// Everything the API and the worker read.
@@ -48,6 +52,8 @@ pub struct FunctionSettings {
     pub databases: Vec<DatabaseName>,
     /// Defaults of action options, by property name without `snowpack.`.
     pub deployment: HashMap<String, String>,
+    /// What metrics are reported as; absent: not at all.
+    pub metrics: Option<Emf>,
 }
 
 impl StoreSettings {
@@ -79,7 +85,7 @@ fn queue_url<'a>(environment: &'a Environment, variable: &'static str) -> Result
 }
 
 impl SweeperSettings {
-    /// Reads what [`StoreSettings`] reads, and `SNOWPACK_DEAD_LETTER_QUEUE_URL`.
+    /// Reads what [`StoreSettings`] and [`metrics`] read, and `SNOWPACK_DEAD_LETTER_QUEUE_URL`.
     ///
     /// # Errors
     /// [`SettingsError`] naming each that is missing or bad.
@@ -87,10 +93,14 @@ impl SweeperSettings {
         let mut problems = Problems::default();
         let store = problems.note_all(StoreSettings::read(environment));
         let url = problems.note(queue_url(environment, "SNOWPACK_DEAD_LETTER_QUEUE_URL"));
-        let settings = store.zip(url).map(|(store, url)| Self {
-            store,
-            dead_letter_queue_url: url.to_owned(),
-        });
+        let metrics = problems.note_all(metrics(environment));
+        let settings = (|| {
+            Some(Self {
+                store: store?,
+                dead_letter_queue_url: url?.to_owned(),
+                metrics: metrics?,
+            })
+        })();
         problems.or(settings)
     }
 }
@@ -126,12 +136,14 @@ impl FunctionSettings {
         let catalog = problems.note_all(catalog(environment));
         let databases = problems.note_all(databases(environment));
         let deployment = problems.note_all(deployment(environment));
+        let metrics = problems.note_all(metrics(environment));
         let settings = (|| {
             Some(Self {
                 store: store?,
                 catalog: catalog?,
                 databases: databases?,
                 deployment: deployment?,
+                metrics: metrics?,
             })
         })();
         problems.or(settings)

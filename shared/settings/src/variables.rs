@@ -63,6 +63,21 @@ pub static VARIABLES: &[Variable] = &[
         "What is logged: a level, or `target=level` pairs separated by commas.",
     ),
     variable(
+        "SNOWPACK_METRICS",
+        "`emf`",
+        "`emf`: functions report metrics as CloudWatch's embedded metric format, lines on standard output; or `off`.",
+    ),
+    variable(
+        "SNOWPACK_TABLE_METRICS",
+        "`false`",
+        "Reports the health of every table as metrics of its own, which CloudWatch bills for one by one.",
+    ),
+    variable(
+        "SNOWPACK_DEPLOYMENT",
+        "`snowpack`",
+        "The deployment's name: the dimension `deployment` of its metrics.",
+    ),
+    variable(
         "SNOWPACK_CRASH_AT",
         "none",
         "For tests of recovery only: the named point at which a worker kills its own process, for example `before-commit`.",

@@ -1,20 +1,33 @@
-//! Logs: one line per event, as JSON on standard output for functions, on standard error for the command line.
+//! Logs and metrics: every event and metric defined once, logs as one JSON line per event, metrics taken from those
+//! events.
 //!
-//! The caller passes the filter (`SNOWPACK_LOG`); nothing here reads the environment.
+//! Use cases emit `tracing` events named by [`events`], within spans that say which request, job and action they
+//! belong to. Functions write them to standard output, the command line to standard error. The caller passes all
+//! settings; nothing here reads the environment.
 
-use std::io;
+mod capture;
+#[cfg(test)]
+mod documentation;
+mod emf;
+pub mod events;
+mod line;
+pub mod metrics;
+mod record;
 
+use std::io::{self, Write};
+
+use chrono::Utc;
+use tracing::{Metadata, Span, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-/// How lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object per line.
-    Json,
-    /// For a person.
-    Human,
-}
+pub use capture::Capture;
+pub use emf::Emf;
+pub use record::Record;
+use record::{Each, OWN, Spans};
 
 /// Logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -32,30 +45,34 @@ pub enum LogError {
     Twice(#[from] TryInitError),
 }
 
-/// JSON lines on standard output, which Lambda sends to CloudWatch.
+/// JSON lines on standard output, which Lambda sends to CloudWatch: the events that pass `filter`, and, whatever the
+/// filter, the metrics.
 ///
 /// # Errors
 /// [`LogError`] when the filter cannot be read, or logging was set up before.
-pub fn log_to_stdout(filter: &str) -> Result<(), LogError> {
-    json(parse(filter)?, io::stdout).try_init()?;
+pub fn log_to_stdout(filter: &str, metrics: Option<Emf>) -> Result<(), LogError> {
+    json(parse(filter)?, metrics, io::stdout).try_init()?;
     Ok(())
 }
 
-/// Lines on standard error, so that standard output stays the command's own.
+/// Lines for a person on standard error, so that standard output stays the command's own.
 ///
 /// # Errors
 /// [`LogError`] when the filter cannot be read, or logging was set up before.
-pub fn log_to_stderr(filter: &str, format: Format) -> Result<(), LogError> {
-    let filter = parse(filter)?;
-    match format {
-        Format::Json => json(filter, io::stderr).try_init()?,
-        Format::Human => tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(io::stderr)
-            .finish()
-            .try_init()?,
-    }
+pub fn log_to_stderr(filter: &str) -> Result<(), LogError> {
+    tracing_subscriber::fmt()
+        .with_env_filter(parse(filter)?)
+        .with_writer(io::stderr)
+        .finish()
+        .try_init()?;
     Ok(())
+}
+
+/// The span of a request or invocation: everything logged in it carries `request_id`.
+///
+/// Spans that only lend fields are of the severest level, so that no filter takes the fields from its lines.
+pub fn request_span(request_id: &str) -> Span {
+    tracing::error_span!("request", request_id)
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
@@ -67,60 +84,46 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
         })
 }
 
-/// The event's fields stand at the top level of the object, beside `timestamp`, `level` and `target`.
-fn json<W>(filter: EnvFilter, writer: W) -> impl SubscriberInitExt
+fn json<W: Write>(
+    filter: EnvFilter,
+    metrics: Option<Emf>,
+    writer: impl Fn() -> W + Clone + Send + Sync + 'static,
+) -> impl SubscriberInitExt {
+    let log_writer = writer.clone();
+    let log = Each(move |metadata: &Metadata<'_>, record: &Record| {
+        put(log_writer(), &line::line(metadata, record, Utc::now()));
+    });
+    tracing_subscriber::registry()
+        .with(Spans)
+        .with(log.with_filter(filter))
+        .with(metrics.map(|emf| metrics_layer(emf, writer)))
+}
+
+/// Sees our own events at level info and, as those about single tables are at level debug, those if asked for.
+fn metrics_layer<S, W: Write>(emf: Emf, writer: impl Fn() -> W + Send + Sync + 'static) -> impl Layer<S>
 where
-    W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
+    S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(true)
-        .with_span_list(false)
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .finish()
+    let level = if emf.per_table {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::INFO
+    };
+    let own = filter_fn(move |metadata| metadata.target().starts_with(OWN) && *metadata.level() <= level);
+    let own = own.with_max_level_hint(level);
+    Each(move |_: &Metadata<'_>, record: &Record| {
+        if let Some(line) = emf.line(record, Utc::now()) {
+            put(writer(), &line);
+        }
+    })
+    .with_filter(own)
+}
+
+/// One write for the whole line, so that lines of different threads do not mix. There is nobody to tell of a
+/// failure.
+fn put(mut writer: impl Write, line: &str) {
+    let _ = writer.write_all(line.as_bytes());
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn lines_are_json_objects_and_the_filter_counts() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let guard = json(parse("info,noisy=off").unwrap(), move || writer.clone()).set_default();
-        tracing::info!(event = "job_submitted", job_id = "a\nb");
-        tracing::debug!("too fine");
-        tracing::info!(target: "noisy", "too loud");
-        drop(guard);
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let line = text.strip_suffix('\n').unwrap();
-        assert!(!line.contains('\n'), "{text}");
-        assert!(
-            line.starts_with('{') && line.contains(r#""event":"job_submitted","job_id":"a\nb""#),
-            "{line}"
-        );
-    }
-
-    #[test]
-    fn a_bad_filter_is_named() {
-        let error = parse("snowpack=loud").unwrap_err();
-        assert!(error.to_string().contains("snowpack=loud"), "{error}");
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use snowpack_domain::JobId;
-use snowpack_service::ports::{DeadLetters, JobQueue};
+use snowpack_service::ports::{DeadLetters, JobQueue, QueueDepth};
 
 use crate::sample::job_id;
 
@@ -94,13 +94,18 @@ async fn everything_sent_arrives<Q: JobQueue, R: Receiver>(queue: &Q, receiver: 
         receiver.receive(VISIBILITY_SECONDS).await.is_none(),
         "the queue starts empty"
     );
+    assert_eq!(queue.depth().await.expect("depth"), QueueDepth::default());
     let sent: BTreeSet<_> = (1..=12).map(job_id).collect();
     for job in &sent {
         queue.send(job, 0).await.expect("send");
     }
+    let depth = |waiting, in_flight| QueueDepth { waiting, in_flight };
+    assert_eq!(queue.depth().await.expect("depth"), depth(12, 0));
     let mut received = BTreeSet::new();
     while let Some(delivery) = receiver.receive(60).await {
         received.insert(delivery.job);
+        let waiting = (sent.len() - received.len()) as u64;
+        assert_eq!(queue.depth().await.expect("depth"), depth(waiting, 1));
         receiver.ack(delivery.receipt).await;
     }
     assert_eq!(received, sent);
@@ -129,6 +134,12 @@ async fn what_is_not_acknowledged_comes_again<Q: JobQueue, R: Receiver>(queue: &
 
 async fn a_delay_is_kept<Q: JobQueue, R: Receiver>(queue: &Q, receiver: &R) {
     queue.send(&job_id(2), 2).await.expect("send");
+    let delayed = queue.depth().await.expect("depth");
+    assert_eq!(
+        (delayed.waiting, delayed.in_flight),
+        (1, 0),
+        "a delayed message waits"
+    );
     assert!(
         receiver.receive(VISIBILITY_SECONDS).await.is_none(),
         "not before its delay"

@@ -29,6 +29,7 @@ pub async fn job_store_contract<S: JobStore>(fresh: impl AsyncFn() -> S) {
     lists::foreign_cursors_are_refused(&fresh().await).await;
     lists::jobs_needing_a_message_are_found(&fresh).await;
     locks::held_locks_are_listed_by_name(&fresh().await).await;
+    lists::jobs_are_counted(&fresh).await;
     lists::a_purge_takes_only_old_finished_jobs(&fresh().await).await;
     cache::entries_are_listed_by_name(&fresh().await).await;
     cache::a_sync_removes_what_it_did_not_see(&fresh().await).await;

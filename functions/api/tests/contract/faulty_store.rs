@@ -1,8 +1,9 @@
 //! A store that works until told to fail.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, Lock, TableId, Timestamp};
+use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
 use snowpack_embedded::SqliteStore;
 use snowpack_service::ports::{
     JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned, Write, Written,
@@ -84,6 +85,10 @@ impl JobStore for FaultyStore {
     async fn jobs_needing_message(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         self.check()?;
         self.inner.jobs_needing_message(now, limit).await
+    }
+    async fn job_counts(&self, since: Timestamp) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        self.check()?;
+        self.inner.job_counts(since).await
     }
     async fn held_locks(&self, page: &PageRequest) -> Result<Page<TableId>, ListError> {
         self.check()?;

@@ -4,6 +4,7 @@
 
 mod faulty_store;
 mod jobs;
+mod metrics;
 mod openapi;
 mod operation;
 mod property;

@@ -191,7 +191,7 @@ impl Walk<'_> {
     }
 }
 
-fn start_query(store: &DynamoStore, index: Index, partition: &str) -> QueryFluentBuilder {
+pub(super) fn start_query(store: &DynamoStore, index: Index, partition: &str) -> QueryFluentBuilder {
     store
         .client
         .query()

@@ -1,9 +1,11 @@
 //! Lists of jobs: by submission, by completion, those whose message is due, and the purge.
 
+use std::collections::BTreeMap;
+
 use rusqlite::types::Value;
 use rusqlite::{Transaction, params, params_from_iter};
-use snowpack_domain::{Job, JobId, Timestamp};
-use snowpack_service::ports::{JobFilter, Page};
+use snowpack_domain::{Job, JobId, JobStatus, Timestamp};
+use snowpack_service::ports::{JobFilter, MOST_JOBS_COUNTED, Page};
 use snowpack_wire::stored::{Cursor, decode_job};
 
 use super::rows::job_id;
@@ -80,6 +82,30 @@ pub(super) fn due(
         due.push(job_id(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
     }
     Ok(due)
+}
+
+/// Active jobs by status, and those that ended at `since` or later.
+pub(super) fn counts(
+    transaction: &Transaction<'_>,
+    since: Timestamp,
+) -> Result<BTreeMap<JobStatus, u64>, DatabaseError> {
+    let mut counts = BTreeMap::from(JobStatus::ALL.map(|status| (status, 0)));
+    for (status, count) in counts.iter_mut().filter(|(status, _)| !status.is_terminal()) {
+        *count = transaction
+            .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM jobs WHERE status = ?1 LIMIT ?2)")?
+            .query_row(params![status.as_str(), MOST_JOBS_COUNTED], |row| row.get(0))?;
+    }
+    let mut statement = transaction.prepare_cached(
+        "SELECT status, count(*) FROM (SELECT status FROM jobs WHERE finished_at >= ?1 LIMIT ?2) GROUP BY status",
+    )?;
+    let mut rows = statement.query(params![since.as_micros(), MOST_JOBS_COUNTED])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let status = JobStatus::parse(&name)
+            .ok_or_else(|| DatabaseError::Unreadable(format!("a job of status {name:?}")))?;
+        counts.insert(status, row.get(1)?);
+    }
+    Ok(counts)
 }
 
 /// Deletes at most `limit` jobs that ended before `before`; returns how many.

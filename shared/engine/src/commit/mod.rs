@@ -25,6 +25,7 @@ use iceberg::TableRequirement;
 use snowpack_catalog::{Catalog, CommitError, LoadedTable, TableChange};
 use snowpack_domain::TableId;
 use snowpack_service::ports::Supervisor;
+use snowpack_telemetry::events::{COMMIT_CONFLICT, TABLE_COMMITTED};
 
 pub(crate) use conflicts::Conflict;
 pub(crate) use manifests::ManifestCache;
@@ -161,10 +162,17 @@ impl<C: Catalog, S: Supervisor> Committer<'_, C, S> {
             retries.follow(RetryPolicy::of(base.metadata.properties()));
             let (outcome, base) = match self.attempt(&base, proposal).await? {
                 Attempt::Nothing(outcome) => (outcome, None),
-                Attempt::Applied(outcome) => (outcome, Some(base)),
+                Attempt::Applied(outcome) => {
+                    tracing::info!(event = TABLE_COMMITTED.name, table = %self.table);
+                    (outcome, Some(base))
+                }
                 Attempt::Lost { reason, conflict } => {
                     conflicts += u64::from(conflict);
-                    tracing::info!(event = "commit_conflict", table = %self.table, reason);
+                    if conflict {
+                        tracing::info!(event = COMMIT_CONFLICT.name, table = %self.table, cause = reason);
+                    } else {
+                        tracing::warn!(table = %self.table, reason, "a commit was not applied");
+                    }
                     if retries.wait().await {
                         continue;
                     }

@@ -83,7 +83,7 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
         self.tally.conflicts += committed.conflicts;
         self.tally.commits += u64::from(committed.base.is_some());
         self.tally.delete_files_removed += committed.outcome.delete_files_removed;
-        tracing::debug!(table = %self.committer.table, groups = ?committed.outcome.committed, "committed");
+        tracing::debug!(table = %self.committer.table, groups = ?committed.outcome.committed, "file groups committed");
         let narrowed = &committed.outcome.narrowed;
         for group in &groups {
             let dropped = committed
@@ -93,7 +93,7 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
                 .find(|(index, _)| *index == group.group);
             match dropped {
                 Some((_, conflict)) => {
-                    self.tally.dropped(group, conflict);
+                    self.tally.dropped(self.committer.table, group, conflict);
                     self.discard(group.group, &HashSet::new()).await;
                 }
                 None => {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use iceberg::spec::DataFile;
-use snowpack_domain::Metric;
+use snowpack_domain::{Metric, TableId};
 use snowpack_plan::SkipReason;
+use snowpack_telemetry::events::COMMIT_CONFLICT;
 
 use crate::commit::{Conflict, Replacement};
 use crate::report::{Report, counted};
@@ -98,8 +99,8 @@ impl Tally {
     }
 
     /// Counts a group dropped for a conflict.
-    pub(crate) fn dropped(&mut self, group: &Replacement, conflict: &Conflict) {
-        tracing::info!(event = "commit_conflict", group = group.group, %conflict, "a file group was dropped");
+    pub(crate) fn dropped(&mut self, table: &TableId, group: &Replacement, conflict: &Conflict) {
+        tracing::info!(event = COMMIT_CONFLICT.name, %table, group = group.group, cause = %conflict);
         self.failed(group);
     }
 

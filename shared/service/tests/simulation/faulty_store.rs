@@ -1,9 +1,10 @@
 //! The job store as one process meets it: throttled, slow, forgetful of its answers, late.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, Lock, TableId, Timestamp};
+use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
 use snowpack_service::ports::{
     JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned, Write, Written,
 };
@@ -155,6 +156,10 @@ impl JobStore for FaultyStore {
         let seen = self.seen_due.lock().unwrap().replace(fresh.clone());
         let stale = seen.filter(|_| self.process.dice.happens(Fault::StaleList));
         Ok(stale.unwrap_or(fresh))
+    }
+
+    async fn job_counts(&self, since: Timestamp) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        self.world().store.job_counts(since).await
     }
 
     async fn held_locks(&self, page: &PageRequest) -> Result<Page<TableId>, ListError> {

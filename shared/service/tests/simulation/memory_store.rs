@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use snowpack_domain::{
-    CacheEntry, CacheState, Drain, Job, JobId, Lock, TableId, Timestamp, message_due, needs_message,
+    CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp, message_due,
+    needs_message,
 };
 use snowpack_service::ports::{
     IdempotencyRecord, JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext,
     Versioned, Write, Written,
 };
-use snowpack_testkit::naive_list;
+use snowpack_testkit::{naive_counts, naive_list};
 
 use crate::config::Sabotage;
 
@@ -231,6 +232,11 @@ impl JobStore for MemoryStore {
 
     async fn jobs_needing_message(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         Ok(self.state().jobs_needing_message(now, limit))
+    }
+
+    async fn job_counts(&self, since: Timestamp) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        let jobs = self.state();
+        Ok(naive_counts(jobs.jobs.values().map(|job| &job.value), since))
     }
 
     async fn held_locks(&self, page: &PageRequest) -> Result<Page<TableId>, ListError> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use snowpack_domain::JobId;
-use snowpack_service::ports::{DeadLetter, DeadLetters, JobQueue, StoreError};
+use snowpack_service::ports::{DeadLetter, DeadLetters, JobQueue, QueueDepth, StoreError};
 use tokio::time::Instant;
 
 use crate::config::Fault;
@@ -166,6 +166,15 @@ impl JobQueue for FaultyQueue {
         }
         self.travel("after a message was sent").await;
         self.fails()
+    }
+
+    async fn depth(&self) -> Result<QueueDepth, StoreError> {
+        let Self(process) = self;
+        let waiting = process.world.queue.jobs().len() as u64;
+        Ok(QueueDepth {
+            waiting,
+            in_flight: 0,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use snowpack_domain::{
 use snowpack_embedded::SqliteStore;
 use snowpack_service::ports::{
     ActionStop, CatalogUnavailable, Clock, DeadLetter, DeadLetters, Engine, JobQueue, JobStore, Provenance,
-    StoreError, Supervisor, Tables,
+    QueueDepth, StoreError, Supervisor, Tables,
 };
 use snowpack_service::{
     Limits, SubmitRefusal, SubmitRequest, Submitter, SweepReport, TableCache, TimeSortedIds, Worker, sweep,
@@ -48,6 +48,14 @@ impl JobQueue for TestQueue {
         }
         self.sent.lock().unwrap().push((job.clone(), delay_seconds));
         Ok(())
+    }
+
+    async fn depth(&self) -> Result<QueueDepth, StoreError> {
+        let waiting = self.sent.lock().unwrap().len() as u64;
+        Ok(QueueDepth {
+            waiting,
+            in_flight: 0,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use snowpack_domain::{Job, JobId, JobStatus, needs_message};
 use snowpack_service::ports::{JobFilter, JobStore, ListError, PageRequest, Versioned, Write, Written};
 
 use super::steps::{all_pages, put_jobs};
-use crate::model::naive_list;
+use crate::model::{naive_counts, naive_list};
 use crate::sample::{any_jobs, job_id, time};
 
 /// Random sets of jobs to list; each is stored in a fresh store.
@@ -158,6 +158,17 @@ pub(super) async fn jobs_needing_a_message_are_found<S: JobStore>(fresh: &impl A
             let some = store.jobs_needing_message(now, 2).await.expect("list");
             assert_eq!(some.len(), expected.len().min(2));
             assert!(some.iter().all(|id| expected.contains(id)));
+        }
+    }
+}
+
+pub(super) async fn jobs_are_counted<S: JobStore>(fresh: &impl AsyncFn() -> S) {
+    for jobs in sets_of_jobs() {
+        let store = fresh().await;
+        put_jobs(&store, &jobs).await;
+        for since in [0, 20 * 3600, 50 * 3600, 1_000_000].map(time) {
+            let counts = store.job_counts(since).await.expect("count");
+            assert_eq!(counts, naive_counts(&jobs, since), "since {since:?}");
         }
     }
 }

@@ -1,0 +1,204 @@
+//! What the log says of a job's life: every event as it is defined, and the metrics taken from them.
+
+use serde_json::{Value, json};
+use snowpack_domain::{Action, JobId, LEASE_SECONDS};
+use snowpack_service::ports::JobStore;
+use snowpack_service::{cancel, sync_tables};
+use snowpack_telemetry::{Capture, Record, request_span};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::support::{Behaviour, World, world};
+
+const BOTH: [Action; 2] = [Action::RewriteDataFiles, Action::ExpireSnapshots];
+
+async fn handle(world: &World, id: &JobId) {
+    let handled = world.worker.handle(id, None, CancellationToken::new());
+    handled.instrument(request_span("r1")).await.unwrap();
+}
+
+/// The values of a metric, in the order they were reported.
+fn values(capture: &Capture, metric: &str) -> Vec<Value> {
+    let lines = capture.metrics();
+    lines
+        .iter()
+        .filter_map(|line| line.get(metric))
+        .cloned()
+        .collect()
+}
+
+fn assert_context(record: &Record, job: &JobId) {
+    for (member, value) in [("job_id", json!(job.as_str())), ("table", json!("db.t"))] {
+        assert_eq!(record.get(member), Some(&value), "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_completes() {
+    let (world, capture) = (world(), Capture::start());
+    let job = world.submit(&BOTH).await.unwrap();
+    world.clock.advance(40);
+    handle(&world, &job.id).await;
+    capture.check().unwrap();
+    assert_eq!(
+        capture.names(),
+        [
+            "job_submitted",
+            "job_started",
+            "action_started",
+            "action_completed",
+            "action_started",
+            "action_completed",
+            "job_completed"
+        ]
+    );
+    for record in capture.events() {
+        assert_context(&record, &job.id);
+        let in_request = record.event() != Some("job_submitted");
+        assert_eq!(record.get("request_id").is_some(), in_request, "{record:?}");
+    }
+    let actions: Vec<_> = capture.named("action_completed");
+    assert_eq!(actions[1].get("action"), Some(&json!("expire_snapshots")));
+    assert_eq!(values(&capture, "QueueAge"), [json!(40.0)]);
+    assert_eq!(values(&capture, "Actions"), [json!(1), json!(1)]);
+    assert_eq!(values(&capture, "JobDuration"), [json!(0.0)]);
+    assert_eq!(values(&capture, "JobsCompleted"), [json!(1)]);
+}
+
+#[tokio::test]
+async fn a_job_that_yields_and_then_fails() {
+    let (world, capture) = (world(), Capture::start());
+    let script = vec![
+        Behaviour::RunOutOfTime,
+        Behaviour::Fail { retry: true },
+        Behaviour::Fail { retry: false },
+    ];
+    *world.engine.script.lock().unwrap() = script;
+    let job = world.submit(&BOTH).await.unwrap();
+    world.clock.advance(5);
+    handle(&world, &job.id).await;
+    for _ in 0..2 {
+        world.clock.advance(3600);
+        handle(&world, &job.id).await;
+    }
+    capture.check().unwrap();
+    let yields = capture.named("job_yielded");
+    assert_eq!(yields.len(), 2);
+    assert_eq!(
+        (yields[0].get("cause"), yields[1].get("cause")),
+        (None, Some(&json!("disk on fire")))
+    );
+    let failed = capture.named("action_completed");
+    assert_eq!(failed.len(), 1, "an action that goes on has not ended");
+    assert_eq!(failed[0].get("status"), Some(&json!("failed")));
+    let [end] = &capture.named("job_failed")[..] else {
+        panic!("{:?}", capture.names())
+    };
+    assert_eq!(end.get("cause"), Some(&json!("disk on fire")));
+    assert_eq!(values(&capture, "JobsYielded"), [json!(1), json!(1)]);
+    assert_eq!(values(&capture, "JobsFailed"), [json!(1)]);
+    assert_eq!(values(&capture, "JobDuration"), [json!(7200.0)]);
+    let ages = values(&capture, "QueueAge");
+    assert_eq!(ages[..2], [json!(5.0), json!(3600.0)], "each slice waits anew");
+}
+
+#[tokio::test]
+async fn a_job_cancelled_while_it_runs() {
+    let (world, capture) = (world(), Capture::start());
+    *world.engine.script.lock().unwrap() = vec![Behaviour::RunUntilStopped];
+    let job = world.submit(&BOTH).await.unwrap();
+    let cancelled = async {
+        while world
+            .store
+            .job(&job.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .value
+            .lease
+            .is_none()
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        cancel(&*world.store, &world.clock, &job.id)
+            .await
+            .unwrap()
+            .unwrap();
+    };
+    tokio::join!(handle(&world, &job.id), cancelled);
+    capture.check().unwrap();
+    let lost = capture.named("fence_lost");
+    assert_eq!(lost.len(), 1, "said once: {:?}", capture.names());
+    assert_context(&lost[0], &job.id);
+    assert!(
+        lost[0].get("request_id").is_some(),
+        "the heartbeat is within the request"
+    );
+    assert_eq!(values(&capture, "FencesRevoked"), [json!(1)]);
+    assert_eq!(values(&capture, "JobsCancelled"), [json!(1)]);
+}
+
+#[tokio::test]
+async fn sweeps_and_syncs() {
+    let (world, capture) = (world(), Capture::start());
+    world.sweep().await;
+    assert_eq!(
+        values(&capture, "TableCacheAge"),
+        [] as [Value; 0],
+        "never synced"
+    );
+    sync_tables(&*world.store, &world.tables, &world.clock)
+        .await
+        .unwrap();
+    world
+        .queue
+        .broken
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    let job = world.submit(&BOTH).await.unwrap();
+    world
+        .queue
+        .broken
+        .store(false, std::sync::atomic::Ordering::SeqCst);
+    world.clock.advance(60);
+    world.sweep().await;
+    capture.check().unwrap();
+    let names = capture.names();
+    assert_eq!(
+        names,
+        [
+            "sweep_completed",
+            "table_cache_synced",
+            "job_submitted",
+            "job_recovered",
+            "sweep_completed"
+        ]
+    );
+    assert_context(&capture.named("job_recovered")[0], &job.id);
+    assert_eq!(values(&capture, "TableCacheAge"), [json!(60)]);
+    assert_eq!(values(&capture, "SweepMessagesSent"), [json!(0), json!(1)]);
+    assert_eq!(values(&capture, "SweepsCompleted"), [json!(1), json!(1)]);
+    assert_eq!(values(&capture, "TablesCached"), [json!(1)]);
+}
+
+#[tokio::test]
+async fn jobs_that_nobody_works_on_any_more() {
+    let (world, capture) = (world(), Capture::start());
+    let spent = world.submit(&BOTH).await.unwrap();
+    *world.engine.script.lock().unwrap() = vec![Behaviour::RunUntilStopped; 3];
+    for _ in 0..3 {
+        let dead =
+            tokio::time::timeout(std::time::Duration::from_millis(50), handle(&world, &spent.id)).await;
+        assert!(dead.is_err(), "still running when it dies");
+        world.clock.advance(LEASE_SECONDS + 1);
+    }
+    world.sweep().await;
+    let undeliverable = world.submit(&BOTH).await.unwrap();
+    world.dead_letters.put(Some(undeliverable.id.clone()));
+    world.sweep().await;
+    capture.check().unwrap();
+    let failed = capture.named("job_failed");
+    assert_eq!(failed.len(), 2);
+    assert_context(&failed[0], &spent.id);
+    assert_context(&failed[1], &undeliverable.id);
+    assert_eq!(values(&capture, "JobsFailed"), [json!(1), json!(1)]);
+}
