@@ -1,11 +1,12 @@
 //! Events and metrics kept in memory, for tests of whoever emits them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use chrono::Utc;
 use serde_json::Value;
-use tracing::Level;
 use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Level};
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -13,6 +14,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::emf::Emf;
 use crate::events::EVENTS;
 use crate::record::{Each, OWN, Record, Spans};
+
+/// While there is one subscriber only, `tracing` asks that of the thread which comes to an event first, and keeps its
+/// answer for all threads: a thread that captures nothing would silence one that does. With a second one, which is no
+/// thread's, it asks each time.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Registry::default()));
 
 /// Everything that our crates log on this thread while it lives.
 #[derive(Debug)]
@@ -24,6 +30,7 @@ pub struct Capture {
 impl Capture {
     /// Begins.
     pub fn start() -> Self {
+        LazyLock::force(&SECOND);
         let records = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&records);
         let keep = Each(move |_: &tracing::Metadata<'_>, record: &Record| {

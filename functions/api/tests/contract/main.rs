@@ -4,6 +4,7 @@
 
 mod faulty_store;
 mod jobs;
+mod logs;
 mod metrics;
 mod openapi;
 mod operation;

@@ -9,6 +9,7 @@ use snowpack_domain::Timestamp;
 use snowpack_manifest::read_manifest_list;
 use snowpack_plan::LiveFile;
 use snowpack_service::ports::ActionStop;
+use snowpack_telemetry::Capture;
 
 use super::conflicts::Conflict;
 use super::replace::Replaced;
@@ -231,10 +232,13 @@ async fn an_append_meanwhile_is_kept() {
             other.append(BY_PART, 1, vec![(999, 2)]).await;
         })
     })));
+    let capture = Capture::start();
     let committed = commit(&table, &base, &[group], &FakeSupervisor::default())
         .await
         .unwrap();
     assert_eq!((committed.conflicts, committed.outcome.committed), (1, vec![0]));
+    assert_eq!(capture.names(), ["commit_conflict", "table_committed"]);
+    assert_eq!(capture.check(), Ok(()));
     assert_eq!(table.read_now().await[&(999, 2)], 1);
 }
 

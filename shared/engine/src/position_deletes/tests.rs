@@ -7,6 +7,7 @@ use iceberg::spec::{FormatVersion, Operation};
 use proptest::prelude::*;
 use snowpack_domain::{JobOptions, Metric, Properties};
 use snowpack_service::ports::ActionStop;
+use snowpack_telemetry::Capture;
 
 use super::*;
 use crate::commit::tests::{commit, planned, rewrite};
@@ -166,7 +167,14 @@ async fn other_writers_keep_what_they_did_and_lose_nothing() {
         let rows: usize = table.read_now().await.values().sum();
         rows - 1
     };
+    let capture = Capture::start();
     let report = pack(&table, FakeSupervisor::default()).await.unwrap();
+    assert_eq!(capture.check(), Ok(()));
+    let conflicts = capture.named("commit_conflict");
+    assert!(
+        conflicts.iter().any(|conflict| conflict.get("group").is_some()),
+        "{conflicts:?}"
+    );
     assert!(
         report
             .message
