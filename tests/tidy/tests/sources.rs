@@ -92,6 +92,22 @@ fn nothing_is_left_open() {
 }
 
 #[test]
+fn events_have_the_names_they_are_defined_by() {
+    // Put together here, so that this file does not break its own rule.
+    let literal = concat!("event = ", "\"");
+    let mut loose = Vec::new();
+    for source in sources()
+        .iter()
+        .filter(|source| !source.path.starts_with("shared/telemetry/"))
+    {
+        let lines = (1..).zip(source.text.lines());
+        let named = lines.filter(|(_, line)| line.contains(literal));
+        loose.extend(named.map(|(number, line)| format!("{}: {}", source.at(number), line.trim())));
+    }
+    assert_none("name these by a constant of snowpack_telemetry::events:", &loose);
+}
+
+#[test]
 fn one_module_deletes_objects() {
     let mut deleting = Vec::new();
     let handlers = sources()
