@@ -100,7 +100,12 @@ impl PreviewRequest<'_> {
         check_settings(self.table, &settings).map_err(refused)?;
         let state = self.state.clone()?;
         check_files(self.table, state).map_err(refused)?;
-        Ok(rewrite_numbers(&plan(state, &self.table.metadata, &settings)))
+        Ok(rewrite_numbers(&plan(
+            state,
+            &self.table.metadata,
+            &settings,
+            None,
+        )))
     }
 
     fn position_deletes(&self) -> Result<Numbers, String> {
@@ -112,10 +117,10 @@ impl PreviewRequest<'_> {
         let state = self.state.clone()?;
         check_position_delete_files(self.table, state).map_err(refused)?;
         if self.table.metadata.format_version() < FormatVersion::V3 {
-            let plan = position_deletes::plan(state, &self.table.metadata, &settings);
+            let plan = position_deletes::plan(state, &self.table.metadata, &settings, None);
             return Ok(position_delete_numbers(&plan));
         }
-        let plan = vectors::plan(state, &self.table.metadata, &settings)?;
+        let plan = vectors::plan(state, &self.table.metadata, &settings, None)?;
         Ok(vector_numbers(&plan))
     }
 
