@@ -4,11 +4,12 @@
 //! at all, only if every version it names is still the stored one. The protocol itself lives in
 //! `snowpack_domain` and is the same for every store.
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use snowpack_domain::{
     Action, ActionResult, CacheEntry, CacheState, Drain, Job, JobId, JobOptions, JobStatus, Lock, Preview,
-    Progress, TableId, Timestamp,
+    Progress, Run, RunId, TableHealth, TableId, Timestamp,
 };
 
 /// A store or queue could not be used.
@@ -147,6 +148,13 @@ pub trait JobStore: Send + Sync + 'static {
     /// A table's lock, strongly consistent; free with version 0 when never taken.
     fn lock(&self, table: &TableId) -> impl Future<Output = Result<Versioned<Lock>, StoreError>> + Send;
 
+    /// The locks of these tables, in no order and not strongly consistent; tables never locked are left out. A snapshot
+    /// for choosing tables: whatever is then done with one goes through the protocol.
+    fn locks(
+        &self,
+        tables: &[TableId],
+    ) -> impl Future<Output = Result<HashMap<TableId, Lock>, StoreError>> + Send;
+
     /// The drain switch; off with version 0 when never set.
     fn drain(&self) -> impl Future<Output = Result<Versioned<Drain>, StoreError>> + Send;
 
@@ -174,7 +182,7 @@ pub trait JobStore: Send + Sync + 'static {
     fn held_locks(&self, page: &PageRequest)
     -> impl Future<Output = Result<Page<TableId>, ListError>> + Send;
 
-    /// Deletes terminal jobs that ended before `before`; returns how many.
+    /// Deletes terminal jobs that ended before `before`, and health snapshots collected before; returns how many.
     fn purge(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// A table's cache entry.
@@ -190,15 +198,17 @@ pub trait JobStore: Send + Sync + 'static {
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<CacheEntry>, ListError>> + Send;
 
-    /// Puts entries, replacing older ones.
+    /// Puts entries, replacing older ones. Each write costs money on AWS: put only what has changed.
     fn put_cache_entries(
         &self,
         entries: &[CacheEntry],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes entries of generations before `generation`; returns how many.
-    fn remove_cache_entries_before(
+    /// Removes those of these tables' entries that were written by generations before `generation`: a newer one was
+    /// put because the catalog has the table after all. Returns how many.
+    fn remove_cache_entries(
         &self,
+        tables: &[TableId],
         generation: u64,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
@@ -210,6 +220,37 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Notes the end of a sync.
     fn set_cache_state(&self, state: &CacheState) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Where health reports are kept: the newest of each table, and a history.
+pub trait HealthStore: Send + Sync + 'static {
+    /// Keeps a report: in the history, and as the newest unless a newer one is stored.
+    fn put_health(&self, health: &TableHealth) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The newest reports of these tables, in no order; tables without one are left out.
+    fn latest_health(
+        &self,
+        tables: &[TableId],
+    ) -> impl Future<Output = Result<HashMap<TableId, TableHealth>, StoreError>> + Send;
+
+    /// A table's reports, newest first.
+    fn health_history(
+        &self,
+        table: &TableId,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<TableHealth>, ListError>> + Send;
+}
+
+/// Where the records of orchestrator runs are kept.
+pub trait RunStore: Send + Sync + 'static {
+    /// Puts a record, replacing one of the same id and start.
+    fn put_run(&self, run: &Run) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The record of that id.
+    fn run(&self, id: &RunId) -> impl Future<Output = Result<Option<Run>, StoreError>> + Send;
+
+    /// Records, newest start first.
+    fn runs(&self, page: &PageRequest) -> impl Future<Output = Result<Page<Run>, ListError>> + Send;
 }
 
 /// Where job ids wait for a worker. Delivery is at least once, in any order.
@@ -244,6 +285,26 @@ pub trait DeadLetters: Send + Sync + 'static {
 #[error("the catalog cannot be read: {0}")]
 pub struct CatalogUnavailable(pub String);
 
+/// A table in a catalog's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTable {
+    /// The table.
+    pub table: TableId,
+    /// Its newest metadata file, if the catalog's list says it. Whoever knows that file need not load the table.
+    pub metadata_location: Option<String>,
+}
+
+/// Why a table's health could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthUnreadable {
+    /// The catalog or its storage could not answer now.
+    #[error(transparent)]
+    Unavailable(#[from] CatalogUnavailable),
+    /// The table's metadata cannot be used; the reason names table and file.
+    #[error("{0}")]
+    Broken(String),
+}
+
 /// What the catalog knows of tables.
 pub trait Tables: Send + Sync + 'static {
     /// The table as the catalog has it now, or `None` when it has none of that name.
@@ -256,7 +317,16 @@ pub trait Tables: Send + Sync + 'static {
     fn databases(&self) -> impl Future<Output = Result<Vec<String>, CatalogUnavailable>> + Send;
 
     /// The tables of one database, by name. Names that are not valid table names are left out.
-    fn list(&self, database: &str) -> impl Future<Output = Result<Vec<TableId>, CatalogUnavailable>> + Send;
+    fn list(
+        &self,
+        database: &str,
+    ) -> impl Future<Output = Result<Vec<ListedTable>, CatalogUnavailable>> + Send;
+
+    /// Reads the table's health now, or `None` when the catalog has no such table.
+    fn health(
+        &self,
+        table: &TableId,
+    ) -> impl Future<Output = Result<Option<TableHealth>, HealthUnreadable>> + Send;
 
     /// What `actions` would do to the table now.
     fn preview(

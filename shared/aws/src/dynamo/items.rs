@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use snowpack_domain::{
-    CacheEntry, CacheState, Drain, Fence, Job, JobId, Lock, TableId, Timestamp, message_due,
+    CacheEntry, CacheState, Drain, Fence, Job, JobId, Lock, TableId, Timestamp, Upkeep, message_due,
 };
 use snowpack_service::ports::{IdempotencyRecord, StoreError, Version, Versioned};
 use snowpack_wire::stored::{decode_job, encode_job};
@@ -44,6 +44,18 @@ pub(super) fn lock(table: &TableId, lock: &Versioned<Lock>) -> Item {
     let mut item = keys::lock(table);
     item.insert("version".to_owned(), number(lock.version + 1));
     item.insert("fence".to_owned(), number(lock.value.fence));
+    let Upkeep {
+        completed_at,
+        orphans_removed_at,
+    } = lock.value.upkeep;
+    for (name, time) in [
+        ("completed_at", completed_at),
+        ("orphans_removed_at", orphans_removed_at),
+    ] {
+        if let Some(time) = time {
+            item.insert(name.to_owned(), number(time.as_micros()));
+        }
+    }
     if let Some(holder) = &lock.value.holder {
         item.insert("holder".to_owned(), text(holder.as_str()));
         item.insert("name_list".to_owned(), text(HELD_PARTITION));
@@ -132,6 +144,11 @@ impl<'a> Members<'a> {
         self.optional_number(name)?.ok_or_else(|| self.wrong(name))
     }
 
+    /// Microseconds since the epoch.
+    fn optional_time(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.optional_number(name)?.map(Timestamp::from_micros))
+    }
+
     fn job_id(&self, name: &str) -> Result<JobId, StoreError> {
         JobId::parse(self.text(name)?).map_err(|_| self.wrong(name))
     }
@@ -166,6 +183,10 @@ pub(super) fn read_lock(item: Option<&Item>) -> Result<Versioned<Lock>, StoreErr
     let value = Lock {
         holder: holder.map(|_| members.job_id("holder")).transpose()?,
         fence: Fence::new(members.number("fence")?),
+        upkeep: Upkeep {
+            completed_at: members.optional_time("completed_at")?,
+            orphans_removed_at: members.optional_time("orphans_removed_at")?,
+        },
     };
     Ok(Versioned {
         value,
