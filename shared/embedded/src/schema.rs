@@ -87,6 +87,23 @@ CREATE INDEX messages_by_visibility ON messages (visible_at, id);
 const UPKEEP_AND_HEALTH: &str = "
 ALTER TABLE locks ADD COLUMN completed_at INTEGER;
 ALTER TABLE locks ADD COLUMN orphans_removed_at INTEGER;
+DROP INDEX cache_entries_by_generation;
+
+CREATE TABLE health (
+    database_name TEXT NOT NULL,
+    table_name TEXT NOT NULL,
+    collected_at INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (database_name, table_name, collected_at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX health_by_age ON health (collected_at);
+
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY NOT NULL,
+    started_at INTEGER NOT NULL,
+    document TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX runs_by_start ON runs (started_at, id);
 ";
 
 /// Brings a file to the newest version in one transaction.

@@ -66,16 +66,17 @@ pub(super) fn lock(table: &TableId, lock: &Versioned<Lock>) -> Item {
 
 /// A record with the second from which DynamoDB may delete it; `valid_until` is what decides.
 pub(super) fn idempotency(record: &IdempotencyRecord) -> Item {
-    let micros = record.expires_at.as_micros();
     let mut item = keys::idempotency(&record.key);
     item.insert("request_hash".to_owned(), text(&record.request_hash));
     item.insert("job".to_owned(), text(record.job.as_str()));
-    item.insert("valid_until".to_owned(), number(micros));
-    item.insert(
-        "expires_at".to_owned(),
-        number(micros.div_euclid(1_000_000).saturating_add(1)),
-    );
+    item.insert("valid_until".to_owned(), number(record.expires_at.as_micros()));
+    item.insert("expires_at".to_owned(), expires_at(record.expires_at));
     item
+}
+
+/// The second from which DynamoDB may delete an item that is good until `time`.
+pub(super) fn expires_at(time: Timestamp) -> AttributeValue {
+    number(time.as_micros().div_euclid(1_000_000).saturating_add(1))
 }
 
 pub(super) fn cache_entry(entry: &CacheEntry) -> Item {
@@ -157,11 +158,6 @@ impl<'a> Members<'a> {
 /// The text of one member of an item.
 pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError> {
     Members(item).text(name)
-}
-
-/// The generation of a cache entry's item.
-pub(super) fn generation_of(item: &Item) -> Result<u64, StoreError> {
-    Members(item).number("generation")
 }
 
 pub(super) fn read_job(item: &Item) -> Result<Versioned<Job>, StoreError> {
