@@ -83,11 +83,15 @@ impl<S: JobStore + HealthStore, T: Tables, C: Clock> HealthBook<S, T, C> {
         entry: &CacheEntry,
         kept: Option<TableHealth>,
     ) -> Result<Option<TableHealth>, Failure> {
-        let now = self.cache.clock().now();
-        match kept {
-            Some(health) if health.is_fresh(entry.metadata_location.as_deref(), now) => Ok(Some(health)),
-            _ => self.live(&entry.table).await,
+        match kept.filter(|health| self.is_fresh(entry, health)) {
+            Some(health) => Ok(Some(health)),
+            None => self.live(&entry.table).await,
         }
+    }
+
+    /// Whether kept health still describes the table.
+    pub fn is_fresh(&self, entry: &CacheEntry, kept: &TableHealth) -> bool {
+        kept.is_fresh(entry.metadata_location.as_deref(), self.cache.clock().now())
     }
 
     /// What is kept about a table beside its health; `None` when neither cache nor catalog has it.

@@ -431,3 +431,9 @@ pub trait Ids: Send + Sync + 'static {
     /// A fresh id; ids sort by time.
     fn job_id(&self, now: Timestamp) -> JobId;
 }
+
+impl<I: Ids> Ids for std::sync::Arc<I> {
+    fn job_id(&self, now: Timestamp) -> JobId {
+        (**self).job_id(now)
+    }
+}
