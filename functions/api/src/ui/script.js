@@ -11,6 +11,7 @@ const HEALTH_READS = 4;
 const $ = (id) => document.getElementById(id);
 let shown = 0;
 let timer;
+let jobStatus = "";
 
 // ---- The API -------------------------------------------------------------------------------------------------------
 
@@ -61,7 +62,7 @@ function h(tag, attributes, ...children) {
   return element;
 }
 
-const button = (text, onclick, kind) => h("button", { type: "button", class: kind, onclick: attempt(onclick) }, text);
+const button = (text, onclick, label) => h("button", { type: "button", "aria-label": label, onclick: attempt(onclick) }, text);
 const count = (number) => (number ?? "–").toLocaleString();
 const time = (text) => (text ? h("time", { datetime: text }, new Date(text).toLocaleString()) : "–");
 
@@ -86,12 +87,12 @@ const statusOf = (status) => h("span", { class: STATUS[status] }, status);
 
 // A list that grows by pages: `rows` makes the cells of its items.
 async function list(path, query, heads, cells, empty) {
-  const items = [];
+  const rows = [];
   const box = h("div", {});
   const load = async (search) => {
     const page = await call(path + search);
-    items.push(...page.value);
-    box.replaceChildren(grid(heads, items.map(cells), empty));
+    rows.push(...page.value.map(cells));
+    box.replaceChildren(grid(heads, rows, empty));
     if (page.next) box.append(h("p", {}, button("More", () => load(page.next))));
   };
   await load(query);
@@ -238,15 +239,17 @@ function jobCells(job) {
   return [h("a", { href: `#/jobs/${job.job_id}` }, h("code", {}, job.job_id.slice(0, 13))),
     h("a", { href: `#${tablePath(job.database, job.table_name)}` }, `${job.database}.${job.table_name}`),
     job.actions.join(", ") + (job.dry_run ? " (dry run)" : ""), h("div", {}, statusOf(job.status), progressOf(job)),
-    time(job.submitted_at), active ? button("Cancel", cancel) : ""];
+    time(job.submitted_at), active ? button("Cancel", cancel, `Cancel job ${job.job_id}`) : ""];
 }
 
 async function jobs() {
   const found = h("div", {});
   const filter = h("select", { "aria-label": "Status" },
-    ["", "pending", "running", "completed", "failed", "cancelled"].map((status) => h("option", { value: status }, status || "any status")));
+    ["", "pending", "running", "completed", "failed", "cancelled"].map((status) =>
+      h("option", { value: status, selected: status === jobStatus }, status || "any status")));
   const search = attempt(async () => {
-    found.replaceChildren(await list("/jobs", filter.value && `?status=${filter.value}`, JOB_HEADS, jobCells, "No jobs."));
+    jobStatus = filter.value;
+    found.replaceChildren(await list("/jobs", jobStatus && `?status=${jobStatus}`, JOB_HEADS, jobCells, "No jobs."));
   });
   filter.addEventListener("change", search);
   await search();
@@ -311,8 +314,14 @@ async function show() {
     if (view === shown) $("view").replaceChildren(...parts);
   })();
   state().catch((error) => { $("state").textContent = error.message; });
-  // A form that is being filled in is not taken away.
-  if (view === shown && (section === "jobs" || section === "runs")) timer = setTimeout(show, REFRESH_MS);
+  if (view === shown && (section === "jobs" || section === "runs")) timer = setTimeout(refresh, REFRESH_MS);
+}
+
+// What someone works in is not replaced under their hands.
+function refresh() {
+  const focused = document.activeElement;
+  if (focused !== $("view") && $("view").contains(focused)) timer = setTimeout(refresh, REFRESH_MS);
+  else show();
 }
 
 $("access").addEventListener("submit", attempt(() => {
