@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Action, Duration, Preview, TableId, Timestamp};
+use crate::{Action, Duration, Preview, PreviewSource, TableId, Timestamp};
 
 /// Age up to which stored health is as good as read now (operations.md, Orchestrator).
 pub const HEALTH_MAX_AGE: Duration = Duration::from_seconds(15 * 60);
@@ -84,6 +84,29 @@ impl TableHealth {
         let age = now - self.collected_at;
         let is_unchanged = metadata_location == Some(self.metadata_location.as_str());
         age <= HEALTH_MAX_AGE || (is_unchanged && age <= UNCHANGED_HEALTH_MAX_AGE)
+    }
+
+    /// What an action would do, as of when this was read. `None` when it could not be told then either.
+    pub fn remembered(&self, action: Action, now: Timestamp) -> Option<Preview> {
+        const MINUTE_MICROS: i64 = 60_000_000;
+        let outlook = self.outlook.get(&action)?;
+        if outlook.source == PreviewSource::None {
+            return None;
+        }
+        let minutes = (now - self.collected_at).as_micros() / MINUTE_MICROS;
+        let age = format!(
+            "the table's metadata could not be read in time: this is from its health {minutes} minutes ago, without \
+             the job's options"
+        );
+        let note = match &outlook.note {
+            Some(note) => format!("{age}; {note}"),
+            None => age,
+        };
+        Some(Preview {
+            source: PreviewSource::Cached,
+            numbers: outlook.numbers.clone(),
+            note: Some(note),
+        })
     }
 
     /// A number of an action's outlook; absent when it could not be told.

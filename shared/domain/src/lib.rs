@@ -12,6 +12,7 @@ mod job;
 mod names;
 mod options;
 mod orchestration;
+mod policy;
 mod recommendation;
 mod sweep;
 mod table;
@@ -38,11 +39,12 @@ pub use options::{
     RewriteJobOrder, Strategy, UnknownVerification, Verification, option_specs,
 };
 pub use orchestration::{Candidate, Run, RunId, RunStatus, Shortlist, SkipCounts, benefit};
+pub use policy::{Advice, Policy, Situation};
 pub use recommendation::{Evidence, Issue, Recommendation, Severity, issues, recommend};
 pub use sweep::{
     DeadLetterKept, MAX_ATTEMPTS, Sweep, abandon_lease, fail_dead_letter, free_lock, give_up, is_exhausted,
     message_due, needs_message, sweep,
 };
-pub use table::{CacheEntry, CacheState, Drain, SyncGeneration};
+pub use table::{CacheEntry, CacheState, Drain, ListedTable, SyncGeneration};
 pub use thresholds::Thresholds;
 pub use time::{Duration, Timestamp};

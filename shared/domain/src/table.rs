@@ -48,6 +48,15 @@ impl CacheEntry {
     }
 }
 
+/// A table in a catalog's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTable {
+    /// The table.
+    pub table: TableId,
+    /// Its newest metadata file, if the catalog's list says it. Whoever knows that file need not load the table.
+    pub metadata_location: Option<String>,
+}
+
 /// How fresh the table cache is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheState {

@@ -9,6 +9,7 @@ mod expire;
 mod filter;
 #[cfg(test)]
 mod fixture;
+mod health;
 mod live;
 mod manifests;
 mod partition;

@@ -4,12 +4,13 @@
 //! at all, only if every version it names is still the stored one. The protocol itself lives in
 //! `snowpack_domain` and is the same for every store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 
+pub use snowpack_domain::ListedTable;
 use snowpack_domain::{
     Action, ActionResult, CacheEntry, CacheState, Drain, Job, JobId, JobOptions, JobStatus, Lock, Preview,
-    Progress, Run, RunId, TableHealth, TableId, Timestamp,
+    PreviewSource, Progress, Run, RunId, TableHealth, TableId, Timestamp,
 };
 
 /// A store or queue could not be used.
@@ -285,15 +286,6 @@ pub trait DeadLetters: Send + Sync + 'static {
 #[error("the catalog cannot be read: {0}")]
 pub struct CatalogUnavailable(pub String);
 
-/// A table in a catalog's list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedTable {
-    /// The table.
-    pub table: TableId,
-    /// Its newest metadata file, if the catalog's list says it. Whoever knows that file need not load the table.
-    pub metadata_location: Option<String>,
-}
-
 /// Why a table's health could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthUnreadable {
@@ -303,6 +295,27 @@ pub enum HealthUnreadable {
     /// The table's metadata cannot be used; the reason names table and file.
     #[error("{0}")]
     Broken(String),
+}
+
+/// Why there is no live preview of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoPreview {
+    /// The action would be refused, for this reason.
+    Refused(String),
+    /// The table's metadata could not be read now, or not in the time a preview may take.
+    Unread(String),
+}
+
+impl From<NoPreview> for Preview {
+    /// A preview without numbers that says why.
+    fn from(none: NoPreview) -> Self {
+        let (NoPreview::Refused(note) | NoPreview::Unread(note)) = none;
+        Self {
+            source: PreviewSource::None,
+            numbers: BTreeMap::new(),
+            note: Some(note),
+        }
+    }
 }
 
 /// What the catalog knows of tables.
@@ -328,13 +341,13 @@ pub trait Tables: Send + Sync + 'static {
         table: &TableId,
     ) -> impl Future<Output = Result<Option<TableHealth>, HealthUnreadable>> + Send;
 
-    /// What `actions` would do to the table now.
+    /// What each of `actions` would do to the table now.
     fn preview(
         &self,
         table: &TableId,
         actions: &[Action],
         options: &JobOptions,
-    ) -> impl Future<Output = Vec<Preview>> + Send;
+    ) -> impl Future<Output = Vec<Result<Preview, NoPreview>>> + Send;
 }
 
 /// Why an action stopped.
@@ -417,4 +430,10 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Ids: Send + Sync + 'static {
     /// A fresh id; ids sort by time.
     fn job_id(&self, now: Timestamp) -> JobId;
+}
+
+impl<I: Ids> Ids for std::sync::Arc<I> {
+    fn job_id(&self, now: Timestamp) -> JobId {
+        (**self).job_id(now)
+    }
 }

@@ -167,7 +167,11 @@ impl Database {
         .await
     }
 
-    pub(super) async fn tables(&self, namespace: String) -> Result<Vec<String>, CatalogError> {
+    /// Names and metadata locations of a namespace's tables.
+    pub(super) async fn tables(
+        &self,
+        namespace: String,
+    ) -> Result<Vec<(String, Option<String>)>, CatalogError> {
         self.query(move |database, connection| {
             let sql = "SELECT * FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2 ORDER BY table_name";
             let named = |row: &Row<'_>| Ok((row.get::<_, String>("table_name")?, entry(row)?));
@@ -175,7 +179,12 @@ impl Database {
             let rows = statement.query_map([&database.name, &namespace], named);
             let rows = rows.and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>);
             let rows = rows.map_err(|error| database.describe(&error))?;
-            Ok(rows.into_iter().filter(|(_, entry)| !matches!(entry, Entry::View)).map(|(name, _)| name).collect())
+            let table = |(name, entry)| match entry {
+                Entry::Table(location) => Some((name, Some(location))),
+                Entry::Empty => Some((name, None)),
+                Entry::View => None,
+            };
+            Ok(rows.into_iter().filter_map(table).collect())
         })
         .await
     }

@@ -8,7 +8,7 @@ use iceberg::spec::{
 };
 use iceberg::{TableCreation, TableRequirement, TableUpdate};
 use snowpack_catalog::{AnyCatalog, Catalog, CatalogError, CommitError, LoadedTable, TableChange};
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 /// How the next commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,9 +207,18 @@ pub(crate) async fn lists_name_iceberg_tables_only(harness: &impl Harness) {
         databases.iter().any(|name| name == table.database.as_str()),
         "{databases:?}"
     );
+    // A REST server's list has names only.
+    let metadata_location = match harness.metadata_folder() {
+        Some(_) => Some(load(harness).await.metadata_location),
+        None => None,
+    };
+    let listed = harness.catalog().tables(table.database.as_str()).await.unwrap();
     assert_eq!(
-        harness.catalog().tables(table.database.as_str()).await.unwrap(),
-        [table]
+        listed,
+        [ListedTable {
+            table,
+            metadata_location
+        }]
     );
 }
 
