@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
-    Action, CacheEntry, DatabaseName, Drain, Enrolment, Evidence, Issue, Lock, OptionError, Recommendation,
-    Severity, SkipCause, Standing, TableHealth, Thresholds, Timestamp, issues, recommend, skip_cause,
+    Action, CacheEntry, DatabaseName, Drain, Duration, Enrolment, Evidence, Issue, Lock, OptionError,
+    Recommendation, Severity, SkipCause, Standing, TableHealth, Thresholds, Timestamp, issues, recommend,
+    skip_cause,
 };
 
 /// Which tables a deployment maintains by itself, and its settings where a table has none of its own.
@@ -38,6 +39,8 @@ pub struct Advice {
     pub issues: Vec<Issue>,
     /// Why the system does not submit a job by itself now, if so.
     pub skip_cause: Option<SkipCause>,
+    /// Least time between two jobs that the system submits for the table.
+    pub cadence: Duration,
 }
 
 impl Advice {
@@ -85,6 +88,7 @@ impl Policy {
                 recommendations: recommend(health, &thresholds, &situation.lock.upkeep, now),
                 issues: issues(health, &thresholds),
                 skip_cause: self.skip_cause_with(situation, &thresholds, now),
+                cadence: thresholds.cadence,
             },
             Err(error) => helpless(&error),
         }
@@ -108,6 +112,7 @@ fn helpless(error: &OptionError) -> Advice {
             evidence: Evidence::new(),
         }],
         skip_cause: Some(SkipCause::BadProperty),
+        cadence: Duration::from_seconds(0),
     }
 }
 

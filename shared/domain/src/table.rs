@@ -58,7 +58,7 @@ pub struct ListedTable {
 }
 
 /// How fresh the table cache is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheState {
     /// The newest complete sync.
     pub generation: SyncGeneration,
@@ -66,6 +66,8 @@ pub struct CacheState {
     pub last_synced: Option<Timestamp>,
     /// Tables it found.
     pub table_count: u64,
+    /// Up to which table a sync came that ran out of time; absent when the last one ended.
+    pub position: Option<TableId>,
 }
 
 /// The drain switch: while on, no job is accepted or claimed.

@@ -88,6 +88,7 @@ const UPKEEP_AND_HEALTH: &str = "
 ALTER TABLE locks ADD COLUMN completed_at INTEGER;
 ALTER TABLE locks ADD COLUMN orphans_removed_at INTEGER;
 DROP INDEX cache_entries_by_generation;
+ALTER TABLE cache_state ADD COLUMN position TEXT;
 
 CREATE TABLE health (
     database_name TEXT NOT NULL,

@@ -245,7 +245,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn set_cache_state(&self, state: &CacheState) -> Result<(), StoreError> {
-        let state = *state;
+        let state = state.clone();
         Ok(self
             .database
             .write(move |transaction| cache::set_state(transaction, &state))

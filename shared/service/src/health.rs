@@ -44,6 +44,14 @@ impl<S: JobStore + HealthStore, T: Tables, C: Clock> HealthBook<S, T, C> {
         Self { cache, policy }
     }
 
+    pub(crate) fn store(&self) -> &S {
+        self.cache.store()
+    }
+
+    pub(crate) fn cache(&self) -> &TableCache<S, T, C> {
+        &self.cache
+    }
+
     /// The deployment's policy.
     pub fn policy(&self) -> &Policy {
         &self.policy

@@ -21,6 +21,7 @@ async fn health_and_readiness() {
             generation: 1,
             last_synced: Some(time(0)),
             table_count: 4,
+            position: None,
         };
         world.store.set_cache_state(&state).await.unwrap();
         world.clock.advance(Duration::from_seconds(900));

@@ -43,8 +43,11 @@ pub(super) async fn remove_older(
     tables: &[TableId],
     generation: u64,
 ) -> Result<u64, StoreError> {
-    let removed: Vec<bool> = futures::stream::iter(tables)
+    let removals: Vec<_> = tables
+        .iter()
         .map(|table| remove_if_older(store, table, generation))
+        .collect();
+    let removed: Vec<bool> = futures::stream::iter(removals)
         .buffer_unordered(REMOVALS_IN_FLIGHT)
         .try_collect()
         .await?;

@@ -111,6 +111,9 @@ pub(super) fn cache_state(state: &CacheState) -> Item {
     if let Some(time) = state.last_synced {
         item.insert("last_synced".to_owned(), number(time.as_micros()));
     }
+    if let Some(table) = &state.position {
+        item.insert("position".to_owned(), text(table.to_string()));
+    }
     item
 }
 
@@ -253,5 +256,9 @@ pub(super) fn read_cache_state(item: Option<&Item>) -> Result<CacheState, StoreE
             .optional_number("last_synced")?
             .map(Timestamp::from_micros),
         table_count: members.number("table_count")?,
+        position: match members.optional_text("position")? {
+            Some(name) => Some(TableId::parse(name).map_err(|_| members.wrong("position"))?),
+            None => None,
+        },
     })
 }

@@ -290,11 +290,11 @@ impl JobStore for MemoryStore {
     }
 
     async fn cache_state(&self) -> Result<CacheState, StoreError> {
-        Ok(self.state().cache_state)
+        Ok(self.state().cache_state.clone())
     }
 
     async fn set_cache_state(&self, state: &CacheState) -> Result<(), StoreError> {
-        self.state().cache_state = *state;
+        self.state().cache_state = state.clone();
         Ok(())
     }
 }

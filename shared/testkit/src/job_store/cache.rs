@@ -99,6 +99,7 @@ pub(super) async fn its_state_is_remembered<S: JobStore>(store: &S) {
             generation,
             last_synced: Some(time(5)),
             table_count: 10_000,
+            position: (generation == 1).then(|| table("a.b.t")),
         };
         store.set_cache_state(&state).await.expect("set");
         assert_eq!(store.cache_state().await.expect("read"), state);
