@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Maintain a table directly, without a server.
     Run(RunArgs),
-    /// Run the API, a worker, table sync and the sweeper in one process.
+    /// Run the API, a worker, sync, the sweeper and, if asked, the orchestrator in one process.
     Serve(ServeArgs),
     /// Show everything once on a badly kept table in a temporary warehouse.
     Demo(DemoArgs),
@@ -38,6 +38,12 @@ pub(crate) enum Command {
     Cancel(JobArgs),
     /// List the tables the server knows.
     Tables(TablesArgs),
+    /// Show the health of a table: its files, snapshots and manifests, and what is wrong with them.
+    Health(TableArgs),
+    /// Show which actions are due on a table, and why.
+    Recommend(TableArgs),
+    /// List the orchestrator's runs.
+    Runs(RunsArgs),
     /// Show the drain switch, or turn it: while it is on, workers finish what they do and nothing new starts.
     Drain(DrainArgs),
 }
@@ -103,6 +109,10 @@ pub(crate) struct ServeArgs {
     /// Jobs that run at the same time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: u8,
+    /// Look at all tables this often, and submit jobs for those that need them. Without it nothing is maintained by
+    /// itself: pointing a laptop at a catalog must not change it.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) orchestrate_every: Option<u64>,
     #[command(flatten)]
     pub(crate) catalog: CatalogArgs,
 }
@@ -174,6 +184,24 @@ pub(crate) struct JobsArgs {
     #[arg(long, value_name = "DB.TABLE")]
     pub(crate) table: Option<String>,
     /// Most jobs to list.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(crate) limit: u16,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TableArgs {
+    /// The table; the last dot separates database and table.
+    #[arg(value_name = "DB.TABLE")]
+    pub(crate) table: String,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// Most runs to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) limit: u16,
     #[command(flatten)]

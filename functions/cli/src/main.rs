@@ -54,6 +54,9 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Jobs(args) => client::jobs(args).await,
         Command::Cancel(args) => client::cancel(args).await,
         Command::Tables(args) => client::tables(args).await,
+        Command::Health(args) => client::health(args).await,
+        Command::Recommend(args) => client::recommend(args).await,
+        Command::Runs(args) => client::runs(args).await,
         Command::Drain(args) => client::drain(args).await,
     }
 }

@@ -426,7 +426,7 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// Where new job ids come from.
+/// Where new ids come from, of jobs and of what is numbered like them.
 pub trait Ids: Send + Sync + 'static {
     /// A fresh id; ids sort by time.
     fn job_id(&self, now: Timestamp) -> JobId;

@@ -200,11 +200,14 @@ impl<S: JobStore, T: Tables> Sync<'_, S, T> {
         cached: &mut HashMap<TableId, CacheEntry>,
     ) -> Result<(), Failure> {
         let tables = self.tables;
-        let reads = stream::iter(batch).map(|table| async move { (table, tables.find(table).await) });
+        let reads = stream::iter(batch.to_vec()).map(|table| async move {
+            let found = tables.find(&table).await;
+            (table, found)
+        });
         let found: Vec<_> = reads.buffer_unordered(CONCURRENT_READS).collect().await;
         let mut changed = Vec::new();
         for (table, read) in found {
-            let known = cached.remove(table);
+            let known = cached.remove(&table);
             let entry = match read {
                 Ok(Some(entry)) => CacheEntry {
                     generation: self.generation,
@@ -217,7 +220,7 @@ impl<S: JobStore, T: Tables> Sync<'_, S, T> {
                     self.report.unreadable += 1;
                     match known {
                         Some(_) => continue,
-                        None => by_name(table, self.generation),
+                        None => by_name(&table, self.generation),
                     }
                 }
             };

@@ -37,7 +37,48 @@ pub struct SweeperSettings {
     pub dead_letter_queue_url: String,
 }
 
-/// Everything the API and the worker read.
+/// How much one run of the orchestrator may put in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSettings {
+    /// Most jobs that one run submits.
+    pub max_submissions: usize,
+    /// Most jobs, pending or running, up to which a run submits more.
+    pub max_active_jobs: usize,
+}
+
+impl RunSettings {
+    /// Reads `SNOWPACK_MAX_SUBMISSIONS` and `SNOWPACK_MAX_ACTIVE_JOBS`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] naming each that is not a number of at least 1.
+    pub fn read(environment: &Environment) -> Result<Self, SettingsError> {
+        let mut problems = Problems::default();
+        let max_submissions = problems.note(count(environment, "SNOWPACK_MAX_SUBMISSIONS", 50));
+        let max_active_jobs = problems.note(count(environment, "SNOWPACK_MAX_ACTIVE_JOBS", 20));
+        let settings = max_submissions
+            .zip(max_active_jobs)
+            .map(|(max_submissions, max_active_jobs)| Self {
+                max_submissions,
+                max_active_jobs,
+            });
+        problems.or(settings)
+    }
+}
+
+fn count(environment: &Environment, variable: &'static str, default: usize) -> Result<usize, Problem> {
+    match environment.text(variable)? {
+        None => Ok(default),
+        Some(text) => match text.parse() {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(Problem {
+                variable,
+                reason: format!("is {text:?}: use a whole number of at least 1"),
+            }),
+        },
+    }
+}
+
+/// Everything the functions read that look at tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionSettings {
     /// Jobs, locks, queue.
@@ -191,6 +232,15 @@ mod tests {
         assert_eq!(names, ["offers", "sales.eu"]);
         assert_eq!(policy.enrolment, Enrolment::OptIn);
         assert_eq!(policy.deployment["min_input_files"], "6");
+    }
+
+    #[test]
+    fn a_run_has_limits() {
+        let read = |value| RunSettings::read(&Environment::from_pairs([("SNOWPACK_MAX_SUBMISSIONS", value)]));
+        let default = read(" ").unwrap();
+        assert_eq!((default.max_submissions, default.max_active_jobs), (50, 20));
+        assert_eq!(read("7").unwrap().max_submissions, 7);
+        assert_eq!(read("0").unwrap_err().0[0].variable, "SNOWPACK_MAX_SUBMISSIONS");
     }
 
     #[test]

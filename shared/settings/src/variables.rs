@@ -63,6 +63,16 @@ pub static VARIABLES: &[Variable] = &[
         "Which tables Snowpack maintains by itself: with `opt-out` all but those with the property `snowpack.maintenance_enabled` = `false`, with `opt-in` only those with `true`.",
     ),
     variable(
+        "SNOWPACK_MAX_SUBMISSIONS",
+        "50",
+        "Most jobs that one run of the orchestrator submits.",
+    ),
+    variable(
+        "SNOWPACK_MAX_ACTIVE_JOBS",
+        "20",
+        "Most jobs, pending or running, up to which a run of the orchestrator submits more.",
+    ),
+    variable(
         "SNOWPACK_LOG",
         "`info`",
         "What is logged: a level, or `target=level` pairs separated by commas.",

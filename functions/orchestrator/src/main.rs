@@ -1,0 +1,66 @@
+//! Lambda entry point of the orchestrator: a tick of the schedule or a person's event in, the run's record out.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
+use snowpack_orchestrator::read_event;
+use snowpack_plan::CatalogTables;
+use snowpack_service::{
+    HealthBook, Orchestrator, RunLimits, Submitter, SystemClock, TableCache, TimeLimit, TimeSortedIds,
+};
+use snowpack_settings::{Environment, FunctionSettings, RunSettings};
+use snowpack_wire::http::RunBody;
+
+/// Time kept before the deadline to submit what was found and to keep the record.
+const RESERVE: Duration = Duration::from_secs(90);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let environment = Environment::new(std::env::vars_os());
+    snowpack_telemetry::log_to_stdout(environment.log_filter())?;
+    let settings = FunctionSettings::read(&environment)?;
+    let RunSettings {
+        max_submissions,
+        max_active_jobs,
+    } = RunSettings::read(&environment)?;
+    let clients = AwsClients::load().await;
+    let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
+    let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
+        .await
+        .context("opening the catalog")?;
+    let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
+    let queue = Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url));
+    let tables = CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone());
+    let cache = Arc::new(TableCache::new(Arc::clone(&store), tables, SystemClock));
+    let book = HealthBook::new(Arc::clone(&cache), settings.policy);
+    let ids = Arc::new(TimeSortedIds::default());
+    let submitter = Submitter::new(Arc::clone(&store), queue, cache, SystemClock, Arc::clone(&ids));
+    let limits = RunLimits {
+        max_submissions,
+        max_active_jobs,
+    };
+    let orchestrator = Arc::new(Orchestrator::new(
+        store,
+        book,
+        submitter,
+        (SystemClock, ids),
+        limits,
+    ));
+    let handler = service_fn(move |event: LambdaEvent<Value>| {
+        let orchestrator = Arc::clone(&orchestrator);
+        async move {
+            let request = read_event(&event.payload)?;
+            let left = event.context.deadline().duration_since(SystemTime::now());
+            let limit = TimeLimit::after(left.unwrap_or_default().saturating_sub(RESERVE));
+            let run = orchestrator.run(&request, limit).await?;
+            Ok::<_, lambda_runtime::Error>(serde_json::to_value(RunBody::from(&run))?)
+        }
+    });
+    lambda_runtime::run(handler)
+        .await
+        .map_err(|error| anyhow::anyhow!(error))
+}
