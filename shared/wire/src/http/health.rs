@@ -270,6 +270,7 @@ mod tests {
                 evidence: Evidence::from([("found", Metric::Count(2)), ("share", Metric::Ratio(0.5))]),
             }],
             skip_cause: Some(SkipCause::Cadence),
+            cadence: Duration::from_seconds(3600),
         }
     }
 
