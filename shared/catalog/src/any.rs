@@ -41,7 +41,7 @@ pub async fn open(
     let io = file_io(&factory, config);
     let adapter = match config.kind {
         CatalogKind::Sql => Adapter::Sql(SqlCatalog::open(config, io).await?),
-        CatalogKind::Rest => Adapter::Rest(RestCatalog::open(config, factory)?),
+        CatalogKind::Rest => Adapter::Rest(RestCatalog::open(config, objects.clone()).await?),
         CatalogKind::Glue => Adapter::Glue(GlueCatalog::open(config, io).await?),
     };
     Ok(AnyCatalog { adapter, objects })
@@ -68,7 +68,8 @@ impl Catalog for AnyCatalog {
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
         let loaded = match &self.adapter {
             Adapter::Sql(catalog) => catalog.load(table).await,
-            Adapter::Rest(catalog) => catalog.load(table).await,
+            // It hands out access of its own.
+            Adapter::Rest(catalog) => return catalog.load(table).await,
             Adapter::Glue(catalog) => catalog.load(table).await,
         };
         loaded.map(|table| table.with_objects(self.objects.clone()))
@@ -77,7 +78,7 @@ impl Catalog for AnyCatalog {
     async fn commit(&self, base: &LoadedTable, change: TableChange) -> Result<LoadedTable, CommitError> {
         let committed = match &self.adapter {
             Adapter::Sql(catalog) => catalog.commit(base, change).await,
-            Adapter::Rest(catalog) => catalog.commit(base, change).await,
+            Adapter::Rest(catalog) => return catalog.commit(base, change).await,
             Adapter::Glue(catalog) => catalog.commit(base, change).await,
         };
         committed.map(|table| table.with_objects(self.objects.clone()))

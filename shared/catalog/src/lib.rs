@@ -5,6 +5,7 @@
 //! - Table files are reached through [`LoadedTable::io`], whatever their location's scheme.
 
 mod any;
+mod aws;
 mod config;
 mod glue;
 mod metadata;

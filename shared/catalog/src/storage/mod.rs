@@ -5,6 +5,7 @@ mod dispatch;
 mod list;
 mod local;
 mod location;
+mod vended;
 mod walk;
 
 use std::io;
@@ -13,6 +14,7 @@ pub use dispatch::DispatchFactory;
 pub(crate) use list::list;
 pub use list::{ListedFile, Listing, ObjectStorage};
 pub use location::normalize_location;
+pub(crate) use vended::{Grant, Renewal, VendedStorage};
 
 /// Whether a storage error says that the file does not exist.
 ///

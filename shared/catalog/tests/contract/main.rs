@@ -7,6 +7,9 @@
 mod glue;
 mod glue_server;
 mod rest;
+mod rest_access;
 mod rest_server;
+mod rest_signed;
+mod signature;
 mod sql;
 mod suite;

@@ -221,7 +221,7 @@ macro_rules! contract {
             tables_that_are_not_there_are_missing, lists_name_iceberg_tables_only);
     };
     ($harness:expr; $($name:ident),*) => {
-        $(#[tokio::test]
+        $(#[tokio::test(flavor = "multi_thread")]
         async fn $name() {
             crate::suite::$name(&$harness.await).await;
         })*
