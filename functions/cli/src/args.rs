@@ -47,7 +47,7 @@ pub(crate) enum Command {
 #[derive(Clone, Default, Args)]
 #[command(next_help_heading = "Catalog")]
 pub(crate) struct CatalogArgs {
-    /// Kind of catalog: sql, rest or glue.
+    /// Kind of catalog: sql, rest, glue or s3tables.
     #[arg(long = "catalog", env = "SNOWPACK_CATALOG", value_name = "KIND")]
     pub(crate) kind: Option<String>,
     /// Where the catalog is: sqlite:///path/catalog.db, postgresql://user@host/database, or http://host:port.
@@ -61,7 +61,7 @@ pub(crate) struct CatalogArgs {
     /// The catalog's name inside a SQL catalog [default: snowpack]; the account of a Glue catalog.
     #[arg(long = "catalog-name", env = "SNOWPACK_CATALOG_NAME", value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The warehouse: file:///path, s3://bucket/path, or a REST catalog's warehouse name.
+    /// The warehouse: file:///path, s3://bucket/path, a REST catalog's warehouse name, or a table bucket's ARN.
     #[arg(long, env = "SNOWPACK_WAREHOUSE", value_name = "LOCATION")]
     pub(crate) warehouse: Option<String>,
     /// A REST catalog's OAuth2 client credentials, ID:SECRET, or a PostgreSQL database's password. Better set

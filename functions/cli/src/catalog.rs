@@ -18,7 +18,9 @@ use crate::output::UsageError;
 /// When the configuration is incomplete or the catalog cannot be opened.
 pub(crate) async fn open(args: &CatalogArgs) -> anyhow::Result<AnyCatalog> {
     let kind = args.kind.as_deref().ok_or_else(|| {
-        UsageError("no catalog given: use --catalog sql, rest or glue, or set SNOWPACK_CATALOG".to_owned())
+        UsageError(
+            "no catalog given: use --catalog sql, rest, glue or s3tables, or set SNOWPACK_CATALOG".to_owned(),
+        )
     })?;
     let config = config(args, kind)?;
     Ok(snowpack_catalog::open(&config, Some(Arc::new(S3StorageFactory::default()))).await?)

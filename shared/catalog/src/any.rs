@@ -9,6 +9,7 @@ use crate::config::{CatalogConfig, CatalogKind};
 use crate::glue::GlueCatalog;
 use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 use crate::rest::RestCatalog;
+use crate::s3tables::S3TablesCatalog;
 use crate::sql::SqlCatalog;
 use crate::storage::{DispatchFactory, ObjectStorage};
 
@@ -24,11 +25,12 @@ enum Adapter {
     Sql(SqlCatalog),
     Rest(RestCatalog),
     Glue(GlueCatalog),
+    S3Tables(S3TablesCatalog),
 }
 
 /// Opens a catalog. `objects` serves `s3:` locations; without it, only local tables can be used.
 ///
-/// A REST server or Glue is not contacted yet: it may be down when a worker starts and up when it is needed.
+/// A REST server or AWS service is not contacted yet: it may be down when a worker starts and up when it is needed.
 ///
 /// # Errors
 /// [`CatalogError::Configuration`] for what can be told to be wrong, a missing SQLite file among it.
@@ -43,6 +45,7 @@ pub async fn open(
         CatalogKind::Sql => Adapter::Sql(SqlCatalog::open(config, io).await?),
         CatalogKind::Rest => Adapter::Rest(RestCatalog::open(config, objects.clone()).await?),
         CatalogKind::Glue => Adapter::Glue(GlueCatalog::open(config, io).await?),
+        CatalogKind::S3Tables => Adapter::S3Tables(S3TablesCatalog::open(config, io).await?),
     };
     Ok(AnyCatalog { adapter, objects })
 }
@@ -71,6 +74,7 @@ impl Catalog for AnyCatalog {
             // It hands out access of its own.
             Adapter::Rest(catalog) => return catalog.load(table).await,
             Adapter::Glue(catalog) => catalog.load(table).await,
+            Adapter::S3Tables(catalog) => catalog.load(table).await,
         };
         loaded.map(|table| table.with_objects(self.objects.clone()))
     }
@@ -80,6 +84,7 @@ impl Catalog for AnyCatalog {
             Adapter::Sql(catalog) => catalog.commit(base, change).await,
             Adapter::Rest(catalog) => return catalog.commit(base, change).await,
             Adapter::Glue(catalog) => catalog.commit(base, change).await,
+            Adapter::S3Tables(catalog) => catalog.commit(base, change).await,
         };
         committed.map(|table| table.with_objects(self.objects.clone()))
     }
@@ -89,6 +94,7 @@ impl Catalog for AnyCatalog {
             Adapter::Sql(catalog) => catalog.databases().await,
             Adapter::Rest(catalog) => catalog.databases().await,
             Adapter::Glue(catalog) => catalog.databases().await,
+            Adapter::S3Tables(catalog) => catalog.databases().await,
         }
     }
 
@@ -97,6 +103,7 @@ impl Catalog for AnyCatalog {
             Adapter::Sql(catalog) => catalog.tables(database).await,
             Adapter::Rest(catalog) => catalog.tables(database).await,
             Adapter::Glue(catalog) => catalog.tables(database).await,
+            Adapter::S3Tables(catalog) => catalog.tables(database).await,
         }
     }
 }

@@ -29,10 +29,12 @@ pub enum CatalogKind {
     Rest,
     /// AWS Glue.
     Glue,
+    /// A table bucket of Amazon S3 Tables.
+    S3Tables,
 }
 
 impl CatalogKind {
-    /// The kind of that name: `sql`, `rest` or `glue`.
+    /// The kind of that name: `sql`, `rest`, `glue` or `s3tables`.
     ///
     /// # Errors
     /// [`CatalogError::Configuration`] for any other name.
@@ -41,8 +43,9 @@ impl CatalogKind {
             "sql" => Ok(Self::Sql),
             "rest" => Ok(Self::Rest),
             "glue" => Ok(Self::Glue),
+            "s3tables" => Ok(Self::S3Tables),
             other => Err(configuration(format!(
-                "{other:?} is no kind of catalog: use sql, rest or glue"
+                "{other:?} is no kind of catalog: use sql, rest, glue or s3tables"
             ))),
         }
     }
@@ -58,17 +61,18 @@ impl CatalogKind {
 /// - SQL on PostgreSQL: `jdbc.user` and `jdbc.password` win over the address.
 /// - Glue: `glue.endpoint`, `glue.id` (the account of the catalog), and `glue.` or `client.` before `region`,
 ///   `access-key-id`, `secret-access-key`, `session-token`.
+/// - S3 Tables: `s3tables.endpoint`, and `s3tables.` or `client.` before the same.
 /// - `s3.*` and `client.*` go to the storage.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CatalogConfig {
     /// Its kind.
     pub kind: CatalogKind,
     /// Where it is: `sqlite:///path`, `postgresql://user@host/database`, either with `jdbc:` before it, or
-    /// `http(s)://...`; for Glue an optional endpoint.
+    /// `http(s)://...`; for AWS services an optional endpoint.
     pub uri: Option<String>,
     /// Its name inside a SQL catalog.
     pub name: String,
-    /// The warehouse; a REST server may want it to pick a catalog.
+    /// The warehouse; a REST server may want it to pick a catalog, S3 Tables want the ARN of a table bucket.
     pub warehouse: Option<String>,
     /// Everything else.
     pub properties: BTreeMap<String, String>,

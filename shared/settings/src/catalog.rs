@@ -26,7 +26,7 @@ pub fn catalog(environment: &Environment) -> Result<CatalogConfig, SettingsError
     let kind = problems.note(kind(environment));
     let uri = problems.note(kind.map_or(Ok(None), |kind| uri(environment, kind)));
     let name = problems.note(environment.text("SNOWPACK_CATALOG_NAME"));
-    let warehouse = problems.note(environment.text("SNOWPACK_WAREHOUSE"));
+    let warehouse = problems.note(warehouse(environment, kind));
     let properties = problems.note_all(kind.map_or(Ok(Vec::new()), |kind| properties(environment, kind)));
     let config = (|| {
         let mut config = config(kind?, uri?, name?, warehouse?);
@@ -63,7 +63,7 @@ fn properties(environment: &Environment, kind: CatalogKind) -> Result<Vec<(Strin
     let secret = match kind {
         CatalogKind::Rest => Some("credential"),
         CatalogKind::Sql => Some(JDBC_PASSWORD),
-        CatalogKind::Glue => None,
+        CatalogKind::Glue | CatalogKind::S3Tables => None,
     };
     found.push(problems.note(fitting(environment, CREDENTIAL, secret)));
     for (variable, property) in REST_VARIABLES {
@@ -112,14 +112,29 @@ fn kind(environment: &Environment) -> Result<CatalogKind, Problem> {
     let given = environment.text("SNOWPACK_CATALOG")?.unwrap_or("glue");
     CatalogKind::parse(given).map_err(|_| Problem {
         variable: "SNOWPACK_CATALOG",
-        reason: format!("is {given:?}: use glue, rest or sql"),
+        reason: format!("is {given:?}: use glue, rest, s3tables or sql"),
+    })
+}
+
+fn warehouse(environment: &Environment, kind: Option<CatalogKind>) -> Result<Option<&str>, Problem> {
+    const VARIABLE: &str = "SNOWPACK_WAREHOUSE";
+    if kind != Some(CatalogKind::S3Tables) {
+        return environment.text(VARIABLE);
+    }
+    let given = environment.required(VARIABLE)?;
+    if given.starts_with("arn:") {
+        return Ok(Some(given));
+    }
+    Err(Problem {
+        variable: VARIABLE,
+        reason: format!("is {given:?}: use the ARN of a table bucket"),
     })
 }
 
 /// How an address of a kind starts.
 fn uri_schemes(kind: CatalogKind) -> &'static [&'static str] {
     match kind {
-        CatalogKind::Rest | CatalogKind::Glue => &["http://", "https://"],
+        CatalogKind::Rest | CatalogKind::Glue | CatalogKind::S3Tables => &["http://", "https://"],
         CatalogKind::Sql => &[
             "sqlite:",
             "postgresql:",
@@ -134,7 +149,7 @@ fn uri_schemes(kind: CatalogKind) -> &'static [&'static str] {
 fn uri(environment: &Environment, kind: CatalogKind) -> Result<Option<&str>, Problem> {
     const VARIABLE: &str = "SNOWPACK_CATALOG_URI";
     let given = match kind {
-        CatalogKind::Glue => environment.text(VARIABLE)?,
+        CatalogKind::Glue | CatalogKind::S3Tables => environment.text(VARIABLE)?,
         CatalogKind::Rest | CatalogKind::Sql => Some(environment.required(VARIABLE)?),
     };
     let schemes = uri_schemes(kind);
@@ -232,6 +247,20 @@ mod tests {
     }
 
     #[test]
+    fn a_table_bucket_is_named_by_its_arn() {
+        let arn = "arn:aws:s3tables:eu-west-1:123456789012:bucket/lake";
+        let config = read(&[("SNOWPACK_CATALOG", "s3tables"), ("SNOWPACK_WAREHOUSE", arn)]).unwrap();
+        assert_eq!(
+            (config.kind, config.warehouse.as_deref()),
+            (CatalogKind::S3Tables, Some(arn))
+        );
+        for wrong in ["", "s3://lake"] {
+            let error = read(&[("SNOWPACK_CATALOG", "s3tables"), ("SNOWPACK_WAREHOUSE", wrong)]).unwrap_err();
+            assert_eq!(error.0[0].variable, "SNOWPACK_WAREHOUSE", "{error}");
+        }
+    }
+
+    #[test]
     fn other_kinds_need_their_address() {
         let config = read(&[
             ("SNOWPACK_CATALOG", "sql"),
@@ -252,6 +281,10 @@ mod tests {
         .unwrap_err();
         assert!(wrong.to_string().contains("http://"));
         let unknown = read(&[("SNOWPACK_CATALOG", "hive")]).unwrap_err();
-        assert!(unknown.to_string().contains("\"hive\": use glue, rest or sql"));
+        assert!(
+            unknown
+                .to_string()
+                .contains("\"hive\": use glue, rest, s3tables or sql")
+        );
     }
 }

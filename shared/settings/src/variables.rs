@@ -35,12 +35,12 @@ pub static VARIABLES: &[Variable] = &[
     variable(
         "SNOWPACK_CATALOG",
         "`glue`",
-        "The kind of catalog: `glue`, `rest` or `sql`.",
+        "The kind of catalog: `glue`, `rest`, `s3tables` or `sql`.",
     ),
     variable(
         "SNOWPACK_CATALOG_URI",
         "none",
-        "Where the catalog is: `http(s)://` for `rest`, `sqlite:///path` or `postgresql://user@host/database` for `sql`; an endpoint of its own for `glue`.",
+        "Where the catalog is: `http(s)://` for `rest`, `sqlite:///path` or `postgresql://user@host/database` for `sql`; an endpoint of its own for `glue` and `s3tables`.",
     ),
     variable(
         "SNOWPACK_CATALOG_NAME",
@@ -50,7 +50,7 @@ pub static VARIABLES: &[Variable] = &[
     variable(
         "SNOWPACK_WAREHOUSE",
         "none",
-        "The warehouse: a location for `sql`, the server's name for it with `rest`.",
+        "The warehouse: a location for `sql`, the server's name for it with `rest`, the table bucket's ARN for `s3tables`.",
     ),
     variable(
         "SNOWPACK_CATALOG_CREDENTIAL",

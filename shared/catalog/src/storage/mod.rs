@@ -13,7 +13,7 @@ use std::io;
 pub use dispatch::DispatchFactory;
 pub(crate) use list::list;
 pub use list::{ListedFile, Listing, ObjectStorage};
-pub use location::normalize_location;
+pub use location::{is_in_table_bucket, normalize_location};
 pub(crate) use vended::{Grant, Renewal, VendedStorage};
 
 /// Whether a storage error says that the file does not exist.

@@ -34,7 +34,7 @@ fn config(endpoint: &str) -> CatalogConfig {
 }
 
 /// The first metadata file of a table, written by way of a SQL catalog.
-async fn first_metadata(folder: &TempDir) -> String {
+pub(crate) async fn first_metadata(folder: &TempDir) -> String {
     let database = folder.path().join("catalog.db");
     create_sql_catalog(&database).unwrap();
     let uri = Some(format!("sqlite://{}", database.display()));

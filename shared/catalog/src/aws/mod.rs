@@ -1,5 +1,7 @@
-//! What every AWS service that holds a catalog is reached with: credentials, region, timeouts, TLS by rustls
-//! with ring.
+//! What every AWS service that holds a catalog has in common: credentials, region, timeouts, TLS by rustls with
+//! ring, and the meaning of errors.
+
+mod failure;
 
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use crate::config::{CatalogConfig, configuration};
 use crate::port::CatalogError;
+pub(crate) use failure::{Failure, commit_error, read_error};
 
 /// A service endpoint answers a connect within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
