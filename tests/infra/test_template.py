@@ -148,6 +148,59 @@ def test_the_sweeper_runs_every_minute_and_touches_jobs_and_locks_only():
     }
 
 
+def leading_keys(role):
+    """The partitions of the state table that a role may write."""
+    conditions = [s["Condition"] for s in statements(role) if "dynamodb:PutItem" in listed(s["Action"])]
+    [condition] = conditions
+    return condition["ForAnyValue:StringLikeIfExists"]["dynamodb:LeadingKeys"]
+
+
+def test_sync_reads_tables_and_writes_what_is_known_of_them():
+    event = properties("SyncFunction")["Events"]["Schedule"]
+    assert event == {"Type": "Schedule", "Properties": {"Schedule": {"Ref": "SyncSchedule"}}}
+    assert TEMPLATE["Parameters"]["SyncSchedule"]["Default"] == "rate(5 minutes)"
+    assert properties("SyncFunction")["Timeout"] < 300, "one sync ends before the next begins"
+    assert actions("SyncRole", "s3") == {"s3:GetObject", "s3:ListBucket"}
+    assert actions("SyncRole", "glue") == {"glue:GetDatabases", "glue:GetTable", "glue:GetTables"}
+    assert not actions("SyncRole", "sqs")
+    assert not any(key.startswith("JOB") for key in leading_keys("SyncRole"))
+
+
+def test_the_orchestrator_submits_and_never_touches_tables():
+    event = properties("OrchestratorFunction")["Events"]["Schedule"]
+    assert event == {
+        "Type": "Schedule",
+        "Properties": {"Schedule": {"Ref": "OrchestratorSchedule"}, "State": {"Ref": "OrchestratorState"}},
+    }
+    assert TEMPLATE["Parameters"]["OrchestratorSchedule"]["Default"] == "rate(2 hours)"
+    assert actions("OrchestratorRole", "s3") == {"s3:GetObject", "s3:ListBucket"}
+    assert actions("OrchestratorRole", "glue") == {"glue:GetTable"}
+    assert actions("OrchestratorRole", "sqs") == {"sqs:SendMessage"}
+    assert "SETTINGS" not in leading_keys("OrchestratorRole")
+
+
+@pytest.mark.parametrize("role", ["ApiRole", "SyncRole", "OrchestratorRole"])
+def test_only_the_worker_can_read_data_files(role):
+    [files] = [s for s in statements(role) if "s3:GetObject" in listed(s["Action"])]
+    assert "/*/metadata/*" in json.dumps(files["Resource"])
+
+
+def test_a_failing_or_silent_function_raises_an_alarm():
+    alarms = of_type("AWS::CloudWatch::Alarm").values()
+    watched = {(a["MetricName"], a["Dimensions"][0]["Value"].get("Ref")) for a in alarms if a["Namespace"] == "AWS/Lambda"}
+    for function in FUNCTIONS:
+        assert {("Errors", function), ("Throttles", function)} <= watched
+    [silent] = [a for a in alarms if a["MetricName"] == "Invocations"]
+    assert (silent["Dimensions"][0]["Value"], silent["TreatMissingData"]) == ({"Ref": "SweeperFunction"}, "breaching")
+
+
+def test_every_threshold_can_be_set_and_is_left_to_the_table_by_default():
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    for name in ("TargetFileSizeBytes", "MaxSnapshotAgeDays", "MinSnapshotsToKeep"):
+        assert TEMPLATE["Parameters"][name]["Default"] == ""
+        assert {"Ref": name} in variables.values()
+
+
 def test_glue_is_reached_in_one_account_and_region_only():
     for role in ROLES:
         for statement in statements(role):

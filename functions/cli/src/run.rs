@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use snowpack_catalog::AnyCatalog;
-use snowpack_domain::{Action, ActionResult, dry_run_result};
+use snowpack_domain::{Action, ActionResult, Preview, dry_run_result};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_plan::CatalogTables;
 use snowpack_service::SystemClock;
@@ -68,7 +68,10 @@ async fn preview(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
     let previews = tables.preview(&work.table, &work.actions, &work.options).await;
     let results = work.actions.iter().zip(previews);
     let results = results
-        .map(|(action, preview)| dry_run_result(*action, Some(preview)))
+        .map(|(action, preview)| {
+            let preview = preview.unwrap_or_else(Preview::from);
+            dry_run_result(*action, Some(preview))
+        })
         .collect();
     Ok(Outcome { results, error: None })
 }

@@ -139,8 +139,8 @@ fn router(
         clock: SystemClock,
         ids: TimeSortedIds::default(),
     };
-    let databases = snowpack_settings::databases(&Environment::new(std::env::vars_os()))?;
-    Ok(snowpack_api::router(snowpack_api::Api::new(ports, databases)))
+    let policy = snowpack_settings::policy(&Environment::new(std::env::vars_os()))?;
+    Ok(snowpack_api::router(snowpack_api::Api::new(ports, policy)))
 }
 
 /// Takes messages until told to stop. A message whose handling failed stays in the queue.

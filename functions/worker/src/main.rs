@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
         .await
         .context("opening the catalog")?;
-    let engine = MaintenanceEngine::new(Arc::new(catalog), SystemClock, settings.deployment);
+    let engine = MaintenanceEngine::new(Arc::new(catalog), SystemClock, settings.policy.deployment);
     let name = std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| "worker".to_owned());
     let crash = snowpack_settings::crash_at(&environment)?.map(CrashPoint::new);
     let worker = Worker::new(store, queue, engine, SystemClock, name, Limits::default());

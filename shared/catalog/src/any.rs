@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 use crate::config::{CatalogConfig, CatalogKind};
 use crate::glue::GlueCatalog;
@@ -98,7 +98,7 @@ impl Catalog for AnyCatalog {
         }
     }
 
-    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
+    async fn tables(&self, database: &str) -> Result<Vec<ListedTable>, CatalogError> {
         match &self.adapter {
             Adapter::Sql(catalog) => catalog.tables(database).await,
             Adapter::Rest(catalog) => catalog.tables(database).await,

@@ -91,6 +91,7 @@ pub fn submit(
     let lock = Lock {
         holder: Some(new.id.clone()),
         fence,
+        upkeep: lock.upkeep,
     };
     Ok(Pair {
         job: new_job(new, fence, now),
@@ -272,7 +273,18 @@ pub fn finish(mut pair: Pair, held: Fence, verdict: Verdict, now: Timestamp) -> 
     };
     end(&mut pair.job, status, error, now);
     pair.lock.holder = None;
+    if status == JobStatus::Completed {
+        note_upkeep(&mut pair, now);
+    }
     Ok(pair)
+}
+
+fn note_upkeep(pair: &mut Pair, now: Timestamp) {
+    let upkeep = &mut pair.lock.upkeep;
+    upkeep.completed_at = Some(now);
+    if pair.job.actions.contains(&Action::RemoveOrphanFiles) {
+        upkeep.orphans_removed_at = Some(now);
+    }
 }
 
 /// Cancels a pending or running job: revokes its fence and frees its table in the same write.

@@ -288,4 +288,15 @@ pub struct Lock {
     pub holder: Option<JobId>,
     /// The newest token handed out for the table.
     pub fence: Fence,
+    /// What was done last. Kept here because it changes together with the lock, and outlives purged jobs.
+    pub upkeep: Upkeep,
+}
+
+/// When a table was last maintained with success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// When its last job completed, whatever the job's actions.
+    pub completed_at: Option<Timestamp>,
+    /// When the last job that removed orphan files completed.
+    pub orphans_removed_at: Option<Timestamp>,
 }

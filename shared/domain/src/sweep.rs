@@ -105,6 +105,7 @@ pub fn free_lock(lock: &Lock, holder: Option<&Job>) -> Option<Lock> {
     (!lives).then(|| Lock {
         holder: None,
         fence: lock.fence.next(),
+        upkeep: lock.upkeep,
     })
 }
 

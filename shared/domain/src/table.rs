@@ -1,10 +1,10 @@
 //! What Snowpack remembers of tables: the cache behind the 404, and the drain switch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::{TableId, Timestamp};
+use crate::{OptionError, Properties, TableId, Thresholds, Timestamp};
 
-/// Counts full syncs; an entry of an older generation was not seen by the newest one.
+/// Counts full syncs.
 pub type SyncGeneration = u64;
 
 /// A table the catalog is known to have.
@@ -18,9 +18,10 @@ pub struct CacheEntry {
     pub metadata_location: Option<String>,
     /// Its format version, once its metadata was read.
     pub format_version: Option<u8>,
-    /// Its `snowpack.*`, `history.expire.*`, `write.target-file-size-bytes` and `gc.enabled` properties.
+    /// Its `snowpack.*`, `history.expire.*`, `write.target-file-size-bytes`, `gc.enabled` and `compaction_skip`
+    /// properties.
     pub properties: BTreeMap<String, String>,
-    /// The sync that saw it last.
+    /// The sync that wrote it, or that was running when a request did.
     pub generation: SyncGeneration,
 }
 
@@ -33,6 +34,27 @@ impl CacheEntry {
             _ => None,
         }
     }
+
+    /// The table's thresholds.
+    ///
+    /// # Errors
+    /// [`OptionError`] naming a property that cannot be read.
+    pub fn thresholds(&self, deployment: &HashMap<String, String>) -> Result<Thresholds, OptionError> {
+        let table = self.properties.clone().into_iter().collect();
+        Thresholds::resolve(Properties {
+            table: &table,
+            deployment,
+        })
+    }
+}
+
+/// A table in a catalog's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTable {
+    /// The table.
+    pub table: TableId,
+    /// Its newest metadata file, if the catalog's list says it. Whoever knows that file need not load the table.
+    pub metadata_location: Option<String>,
 }
 
 /// How fresh the table cache is.

@@ -9,12 +9,14 @@ mod expire;
 mod filter;
 #[cfg(test)]
 mod fixture;
+mod health;
 mod live;
 mod manifests;
 mod partition;
 mod position_deletes;
 mod preview;
 mod rewrite;
+mod rewrite_all;
 mod sizing;
 mod slim;
 mod state;
@@ -36,6 +38,7 @@ pub use manifests::{
 pub use partition::promoted_partition;
 pub use position_deletes::{DeleteFileGroup, DeletePlan, LiveTargets};
 pub use rewrite::{ACTION_SUMMARY_KEY, TARGET_SUMMARY_KEY, plan};
+pub use rewrite_all::JOB_SUMMARY_KEY;
 pub use state::{NO_SNAPSHOT, TableState, read_manifest_list};
 pub use supported::{check_files, check_metadata, check_position_delete_settings, check_settings};
 pub use tables::CatalogTables;

@@ -9,10 +9,10 @@ use snowpack_domain::{
     Action, Compaction, Expiry, JobOptions, ManifestRewrite, OptionValue, OrphanRemoval,
     PositionDeleteCompaction, Preview, PreviewSource, Properties, Timestamp,
 };
+use snowpack_service::ports::NoPreview;
 
 use crate::applying::SharedDeletes;
-use crate::error::PlanError;
-use crate::expire::{ExpiryError, ExpiryPlan, deletes_forbidden, plan_expiry};
+use crate::expire::{ExpiryPlan, deletes_forbidden, plan_expiry};
 use crate::filter::FileFilter;
 use crate::manifests::{check_manifest_settings, plan_manifests};
 use crate::position_deletes::{self, DeleteFileGroup, DeletePlan};
@@ -30,8 +30,8 @@ type Numbers = BTreeMap<String, Option<u64>>;
 #[derive(Debug)]
 pub(crate) struct PreviewRequest<'a> {
     pub(crate) table: &'a LoadedTable,
-    /// The table's snapshot, or why it could not be read (in time).
-    pub(crate) state: Result<&'a TableState, String>,
+    /// The table's snapshot, or why there is none.
+    pub(crate) state: Result<&'a TableState, NoPreview>,
     pub(crate) options: &'a JobOptions,
     pub(crate) deployment: &'a HashMap<String, String>,
     pub(crate) now: Timestamp,
@@ -56,18 +56,9 @@ pub(crate) fn filtered_columns(table: &LoadedTable, options: &JobOptions) -> Has
     }
 }
 
-/// No preview, and why.
-pub(crate) fn no_preview(note: String) -> Preview {
-    Preview {
-        source: PreviewSource::None,
-        numbers: Numbers::new(),
-        note: Some(note),
-    }
-}
-
 impl PreviewRequest<'_> {
     /// What one action would do.
-    pub(crate) fn preview(&self, action: Action) -> Preview {
+    pub(crate) fn preview(&self, action: Action) -> Result<Preview, NoPreview> {
         let numbers = match action {
             Action::RewriteDataFiles => self.rewrite(),
             Action::ExpireSnapshots => self.expiry(),
@@ -75,14 +66,11 @@ impl PreviewRequest<'_> {
             Action::RewriteManifests => self.manifests(),
             Action::RemoveOrphanFiles => self.orphans(),
         };
-        match numbers {
-            Ok(numbers) => Preview {
-                source: PreviewSource::Live,
-                numbers,
-                note: self.note(action),
-            },
-            Err(note) => no_preview(note),
-        }
+        Ok(Preview {
+            source: PreviewSource::Live,
+            numbers: numbers?,
+            note: self.note(action),
+        })
     }
 
     fn properties(&self) -> Properties<'_> {
@@ -92,56 +80,51 @@ impl PreviewRequest<'_> {
         }
     }
 
-    fn rewrite(&self) -> Result<Numbers, String> {
-        let settings =
-            Compaction::resolve(self.options, self.properties()).map_err(|error| error.to_string())?;
-        let refused = |error: PlanError| error.to_string();
+    fn rewrite(&self) -> Result<Numbers, NoPreview> {
+        let settings = Compaction::resolve(self.options, self.properties()).map_err(refused)?;
         check_metadata(self.table).map_err(refused)?;
         check_settings(self.table, &settings).map_err(refused)?;
         let state = self.state.clone()?;
         check_files(self.table, state).map_err(refused)?;
-        Ok(rewrite_numbers(&plan(state, &self.table.metadata, &settings)))
+        Ok(rewrite_numbers(&plan(
+            state,
+            &self.table.metadata,
+            &settings,
+            None,
+        )))
     }
 
-    fn position_deletes(&self) -> Result<Numbers, String> {
-        let settings = PositionDeleteCompaction::resolve(self.options, self.properties())
-            .map_err(|error| error.to_string())?;
-        let refused = |error: PlanError| error.to_string();
+    fn position_deletes(&self) -> Result<Numbers, NoPreview> {
+        let settings = PositionDeleteCompaction::resolve(self.options, self.properties()).map_err(refused)?;
         check_metadata(self.table).map_err(refused)?;
         check_position_delete_settings(self.table, &settings).map_err(refused)?;
         let state = self.state.clone()?;
         check_position_delete_files(self.table, state).map_err(refused)?;
         if self.table.metadata.format_version() < FormatVersion::V3 {
-            let plan = position_deletes::plan(state, &self.table.metadata, &settings);
+            let plan = position_deletes::plan(state, &self.table.metadata, &settings, None);
             return Ok(position_delete_numbers(&plan));
         }
-        let plan = vectors::plan(state, &self.table.metadata, &settings)?;
+        let plan = vectors::plan(state, &self.table.metadata, &settings, None).map_err(refused)?;
         Ok(vector_numbers(&plan))
     }
 
-    fn expiry(&self) -> Result<Numbers, String> {
-        let settings =
-            Expiry::resolve(self.options, self.properties(), self.now).map_err(|error| error.to_string())?;
-        check_metadata(self.table).map_err(|error| error.to_string())?;
+    fn expiry(&self) -> Result<Numbers, NoPreview> {
+        let settings = Expiry::resolve(self.options, self.properties(), self.now).map_err(refused)?;
+        check_metadata(self.table).map_err(refused)?;
         let planned = plan_expiry(&self.table.metadata, self.table.refs(), &settings, self.now);
-        planned
-            .map(|plan| expiry_numbers(&plan))
-            .map_err(|error: ExpiryError| error.to_string())
+        planned.map(|plan| expiry_numbers(&plan)).map_err(refused)
     }
 
-    fn manifests(&self) -> Result<Numbers, String> {
-        let settings =
-            ManifestRewrite::resolve(self.options, self.properties()).map_err(|error| error.to_string())?;
-        let refused = |error: PlanError| error.to_string();
+    fn manifests(&self) -> Result<Numbers, NoPreview> {
+        let settings = ManifestRewrite::resolve(self.options, self.properties()).map_err(refused)?;
         check_metadata(self.table).map_err(refused)?;
         check_manifest_settings(self.table, &settings).map_err(refused)?;
         Ok(manifest_numbers(self.table, self.state.clone()?, &settings))
     }
 
-    fn orphans(&self) -> Result<Numbers, String> {
-        OrphanRemoval::resolve(self.options, self.properties(), self.now)
-            .map_err(|error| error.to_string())?;
-        check_metadata(self.table).map_err(|error| error.to_string())?;
+    fn orphans(&self) -> Result<Numbers, NoPreview> {
+        OrphanRemoval::resolve(self.options, self.properties(), self.now).map_err(refused)?;
+        check_metadata(self.table).map_err(refused)?;
         Ok(numbers([("orphan_files", None)]))
     }
 
@@ -161,6 +144,10 @@ impl PreviewRequest<'_> {
         };
         Some(note)
     }
+}
+
+fn refused(reason: impl ToString) -> NoPreview {
+    NoPreview::Refused(reason.to_string())
 }
 
 fn numbers<const N: usize>(pairs: [(&str, Option<u64>); N]) -> Numbers {

@@ -4,11 +4,13 @@
 //! at all, only if every version it names is still the stored one. The protocol itself lives in
 //! `snowpack_domain` and is the same for every store.
 
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 
+pub use snowpack_domain::ListedTable;
 use snowpack_domain::{
     Action, ActionResult, CacheEntry, CacheState, Drain, Job, JobId, JobOptions, JobStatus, Lock, Preview,
-    Progress, TableId, Timestamp,
+    PreviewSource, Progress, Run, RunId, TableHealth, TableId, Timestamp,
 };
 
 /// A store or queue could not be used.
@@ -147,6 +149,13 @@ pub trait JobStore: Send + Sync + 'static {
     /// A table's lock, strongly consistent; free with version 0 when never taken.
     fn lock(&self, table: &TableId) -> impl Future<Output = Result<Versioned<Lock>, StoreError>> + Send;
 
+    /// The locks of these tables, in no order and not strongly consistent; tables never locked are left out. A snapshot
+    /// for choosing tables: whatever is then done with one goes through the protocol.
+    fn locks(
+        &self,
+        tables: &[TableId],
+    ) -> impl Future<Output = Result<HashMap<TableId, Lock>, StoreError>> + Send;
+
     /// The drain switch; off with version 0 when never set.
     fn drain(&self) -> impl Future<Output = Result<Versioned<Drain>, StoreError>> + Send;
 
@@ -174,7 +183,7 @@ pub trait JobStore: Send + Sync + 'static {
     fn held_locks(&self, page: &PageRequest)
     -> impl Future<Output = Result<Page<TableId>, ListError>> + Send;
 
-    /// Deletes terminal jobs that ended before `before`; returns how many.
+    /// Deletes terminal jobs that ended before `before`, and health snapshots collected before; returns how many.
     fn purge(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// A table's cache entry.
@@ -190,15 +199,17 @@ pub trait JobStore: Send + Sync + 'static {
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<CacheEntry>, ListError>> + Send;
 
-    /// Puts entries, replacing older ones.
+    /// Puts entries, replacing older ones. Each write costs money on AWS: put only what has changed.
     fn put_cache_entries(
         &self,
         entries: &[CacheEntry],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes entries of generations before `generation`; returns how many.
-    fn remove_cache_entries_before(
+    /// Removes those of these tables' entries that were written by generations before `generation`: a newer one was
+    /// put because the catalog has the table after all. Returns how many.
+    fn remove_cache_entries(
         &self,
+        tables: &[TableId],
         generation: u64,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
@@ -210,6 +221,37 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Notes the end of a sync.
     fn set_cache_state(&self, state: &CacheState) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Where health reports are kept: the newest of each table, and a history.
+pub trait HealthStore: Send + Sync + 'static {
+    /// Keeps a report: in the history, and as the newest unless a newer one is stored.
+    fn put_health(&self, health: &TableHealth) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The newest reports of these tables, in no order; tables without one are left out.
+    fn latest_health(
+        &self,
+        tables: &[TableId],
+    ) -> impl Future<Output = Result<HashMap<TableId, TableHealth>, StoreError>> + Send;
+
+    /// A table's reports, newest first.
+    fn health_history(
+        &self,
+        table: &TableId,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<TableHealth>, ListError>> + Send;
+}
+
+/// Where the records of orchestrator runs are kept.
+pub trait RunStore: Send + Sync + 'static {
+    /// Puts a record, replacing one of the same id and start.
+    fn put_run(&self, run: &Run) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The record of that id.
+    fn run(&self, id: &RunId) -> impl Future<Output = Result<Option<Run>, StoreError>> + Send;
+
+    /// Records, newest start first.
+    fn runs(&self, page: &PageRequest) -> impl Future<Output = Result<Page<Run>, ListError>> + Send;
 }
 
 /// Where job ids wait for a worker. Delivery is at least once, in any order.
@@ -244,6 +286,38 @@ pub trait DeadLetters: Send + Sync + 'static {
 #[error("the catalog cannot be read: {0}")]
 pub struct CatalogUnavailable(pub String);
 
+/// Why a table's health could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthUnreadable {
+    /// The catalog or its storage could not answer now.
+    #[error(transparent)]
+    Unavailable(#[from] CatalogUnavailable),
+    /// The table's metadata cannot be used; the reason names table and file.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Why there is no live preview of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoPreview {
+    /// The action would be refused, for this reason.
+    Refused(String),
+    /// The table's metadata could not be read now, or not in the time a preview may take.
+    Unread(String),
+}
+
+impl From<NoPreview> for Preview {
+    /// A preview without numbers that says why.
+    fn from(none: NoPreview) -> Self {
+        let (NoPreview::Refused(note) | NoPreview::Unread(note)) = none;
+        Self {
+            source: PreviewSource::None,
+            numbers: BTreeMap::new(),
+            note: Some(note),
+        }
+    }
+}
+
 /// What the catalog knows of tables.
 pub trait Tables: Send + Sync + 'static {
     /// The table as the catalog has it now, or `None` when it has none of that name.
@@ -256,15 +330,24 @@ pub trait Tables: Send + Sync + 'static {
     fn databases(&self) -> impl Future<Output = Result<Vec<String>, CatalogUnavailable>> + Send;
 
     /// The tables of one database, by name. Names that are not valid table names are left out.
-    fn list(&self, database: &str) -> impl Future<Output = Result<Vec<TableId>, CatalogUnavailable>> + Send;
+    fn list(
+        &self,
+        database: &str,
+    ) -> impl Future<Output = Result<Vec<ListedTable>, CatalogUnavailable>> + Send;
 
-    /// What `actions` would do to the table now.
+    /// Reads the table's health now, or `None` when the catalog has no such table.
+    fn health(
+        &self,
+        table: &TableId,
+    ) -> impl Future<Output = Result<Option<TableHealth>, HealthUnreadable>> + Send;
+
+    /// What each of `actions` would do to the table now.
     fn preview(
         &self,
         table: &TableId,
         actions: &[Action],
         options: &JobOptions,
-    ) -> impl Future<Output = Vec<Preview>> + Send;
+    ) -> impl Future<Output = Vec<Result<Preview, NoPreview>>> + Send;
 }
 
 /// Why an action stopped.
@@ -347,4 +430,10 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Ids: Send + Sync + 'static {
     /// A fresh id; ids sort by time.
     fn job_id(&self, now: Timestamp) -> JobId;
+}
+
+impl<I: Ids> Ids for std::sync::Arc<I> {
+    fn job_id(&self, now: Timestamp) -> JobId {
+        (**self).job_id(now)
+    }
 }

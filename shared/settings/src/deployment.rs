@@ -1,4 +1,4 @@
-//! A deployment's defaults for action options (operations.md, Recommendation thresholds).
+//! A deployment's defaults for action options and thresholds (operations.md, Recommendation thresholds).
 
 use std::collections::HashMap;
 
@@ -9,6 +9,8 @@ use crate::environment::{Environment, Problem, Problems, SettingsError};
 enum Kind {
     /// A whole number of at least this.
     AtLeast(u64),
+    /// A whole number of hours or days.
+    Span,
     /// Above 0 and at most 1.
     Ratio,
     /// `true` or `false`.
@@ -58,6 +60,31 @@ static DEFAULTS: &[(&str, &str, Kind)] = &[
         "orphan_file_min_age_hours",
         Kind::AtLeast(24),
     ),
+    (
+        "SNOWPACK_MAINTENANCE_CADENCE_HOURS",
+        "maintenance_cadence_hours",
+        Kind::Span,
+    ),
+    (
+        "SNOWPACK_DELETE_FILE_THRESHOLD",
+        "delete_file_threshold",
+        Kind::AtLeast(1),
+    ),
+    (
+        "SNOWPACK_MAX_SNAPSHOT_COUNT",
+        "max_snapshot_count",
+        Kind::AtLeast(1),
+    ),
+    (
+        "SNOWPACK_MAX_MANIFEST_COUNT",
+        "max_manifest_count",
+        Kind::AtLeast(1),
+    ),
+    (
+        "SNOWPACK_ORPHAN_SCAN_CADENCE_DAYS",
+        "orphan_scan_cadence_days",
+        Kind::Span,
+    ),
 ];
 
 impl Kind {
@@ -67,6 +94,8 @@ impl Kind {
             Self::AtLeast(min) => text
                 .parse::<i64>()
                 .is_ok_and(|value| u64::try_from(value).is_ok_and(|value| value >= min)),
+            // As `Thresholds` reads it.
+            Self::Span => text.parse::<u32>().is_ok(),
             Self::Ratio => text.parse::<f64>().is_ok_and(|value| value > 0.0 && value <= 1.0),
             Self::Bool => text.parse::<bool>().is_ok(),
         }
@@ -75,6 +104,7 @@ impl Kind {
     fn expectation(self) -> String {
         match self {
             Self::AtLeast(min) => format!("a whole number of at least {min}"),
+            Self::Span => format!("a whole number of at most {}", u32::MAX),
             Self::Ratio => "a number above 0 and at most 1".to_owned(),
             Self::Bool => "true or false".to_owned(),
         }
@@ -113,7 +143,9 @@ fn read<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use snowpack_domain::{Compaction, Duration, Expiry, JobOptions, OrphanRemoval, Properties, Timestamp};
+    use snowpack_domain::{
+        Compaction, Duration, Expiry, JobOptions, OrphanRemoval, Properties, Thresholds, Timestamp,
+    };
 
     #[test]
     fn defaults_reach_the_resolved_options() {
@@ -127,6 +159,11 @@ mod tests {
             ("SNOWPACK_MAX_SNAPSHOT_AGE_DAYS", "2"),
             ("SNOWPACK_MIN_SNAPSHOTS_TO_KEEP", "4"),
             ("SNOWPACK_ORPHAN_FILE_MIN_AGE_HOURS", "48"),
+            ("SNOWPACK_MAINTENANCE_CADENCE_HOURS", "0"),
+            ("SNOWPACK_DELETE_FILE_THRESHOLD", "8"),
+            ("SNOWPACK_MAX_SNAPSHOT_COUNT", "20"),
+            ("SNOWPACK_MAX_MANIFEST_COUNT", "30"),
+            ("SNOWPACK_ORPHAN_SCAN_CADENCE_DAYS", "1"),
         ]);
         let defaults = deployment(&environment).unwrap();
         assert_eq!(defaults.len(), DEFAULTS.len());
@@ -155,6 +192,17 @@ mod tests {
         );
         let orphans = OrphanRemoval::resolve(&JobOptions::default(), properties, now).unwrap();
         assert_eq!(orphans.older_than, now - Duration::from_days(2));
+        let expected = Thresholds {
+            maintenance_enabled: None,
+            skipped: false,
+            cadence: Duration::from_seconds(0),
+            min_input_files: 7,
+            delete_file_threshold: 8,
+            max_snapshot_count: 20,
+            max_manifest_count: 30,
+            orphan_scan_cadence: Duration::from_days(1),
+        };
+        assert_eq!(Thresholds::resolve(properties), Ok(expected));
     }
 
     #[test]
@@ -167,6 +215,7 @@ mod tests {
             ("SNOWPACK_MAX_SNAPSHOT_AGE_DAYS", "-1"),
             ("SNOWPACK_MIN_SNAPSHOTS_TO_KEEP", "99999999999999999999"),
             ("SNOWPACK_PARTIAL_PROGRESS_MAX_COMMITS", " "),
+            ("SNOWPACK_MAINTENANCE_CADENCE_HOURS", "4294967296"),
         ]);
         let named: Vec<_> = deployment(&environment)
             .unwrap_err()
@@ -182,7 +231,8 @@ mod tests {
                 "SNOWPACK_REWRITE_DATA_DELETE_RATIO_THRESHOLD",
                 "SNOWPACK_REWRITE_DATA_REWRITE_ALL",
                 "SNOWPACK_MAX_SNAPSHOT_AGE_DAYS",
-                "SNOWPACK_MIN_SNAPSHOTS_TO_KEEP"
+                "SNOWPACK_MIN_SNAPSHOTS_TO_KEEP",
+                "SNOWPACK_MAINTENANCE_CADENCE_HOURS"
             ]
         );
     }

@@ -1,9 +1,9 @@
 //! What every deployed function needs to start.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use snowpack_catalog::CatalogConfig;
-use snowpack_domain::DatabaseName;
+use snowpack_domain::{DatabaseName, Enrolment, Policy};
 
 use crate::catalog::catalog;
 use crate::deployment::deployment;
@@ -44,10 +44,8 @@ pub struct FunctionSettings {
     pub store: StoreSettings,
     /// The catalog.
     pub catalog: CatalogConfig,
-    /// Databases Snowpack maintains by itself; empty: all.
-    pub databases: Vec<DatabaseName>,
-    /// Defaults of action options, by property name without `snowpack.`.
-    pub deployment: HashMap<String, String>,
+    /// What is maintained by itself, and the defaults of options and thresholds.
+    pub policy: Policy,
 }
 
 impl StoreSettings {
@@ -99,7 +97,7 @@ impl SweeperSettings {
 ///
 /// # Errors
 /// [`SettingsError`] naming the first that is no database name.
-pub fn databases(environment: &Environment) -> Result<Vec<DatabaseName>, SettingsError> {
+fn databases(environment: &Environment) -> Result<BTreeSet<DatabaseName>, SettingsError> {
     const VARIABLE: &str = "SNOWPACK_DATABASES";
     let mut problems = Problems::default();
     let names = problems
@@ -107,12 +105,47 @@ pub fn databases(environment: &Environment) -> Result<Vec<DatabaseName>, Setting
         .flatten()
         .unwrap_or_default();
     let given = names.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let checked: Result<Vec<_>, _> = given.map(DatabaseName::new).collect();
+    let checked: Result<BTreeSet<_>, _> = given.map(DatabaseName::new).collect();
     let checked = problems.note(checked.map_err(|error| Problem {
         variable: VARIABLE,
         reason: format!("has a bad entry: {error}"),
     }));
     problems.or(checked)
+}
+
+/// The enrolment of `SNOWPACK_ENROLMENT`.
+///
+/// # Errors
+/// A [`Problem`] when it is neither of the two.
+fn enrolment(environment: &Environment) -> Result<Enrolment, Problem> {
+    const VARIABLE: &str = "SNOWPACK_ENROLMENT";
+    match environment.text(VARIABLE)? {
+        None | Some("opt-out") => Ok(Enrolment::OptOut),
+        Some("opt-in") => Ok(Enrolment::OptIn),
+        Some(other) => Err(Problem {
+            variable: VARIABLE,
+            reason: format!("is {other:?}: use opt-out or opt-in"),
+        }),
+    }
+}
+
+/// Which tables are maintained by themselves, and the defaults of options and thresholds.
+///
+/// # Errors
+/// [`SettingsError`] naming each variable that is bad.
+pub fn policy(environment: &Environment) -> Result<Policy, SettingsError> {
+    let mut problems = Problems::default();
+    let enrolment = problems.note(enrolment(environment));
+    let databases = problems.note_all(databases(environment));
+    let deployment = problems.note_all(deployment(environment));
+    let policy = (|| {
+        Some(Policy {
+            enrolment: enrolment?,
+            databases: databases?,
+            deployment: deployment?,
+        })
+    })();
+    problems.or(policy)
 }
 
 impl FunctionSettings {
@@ -124,14 +157,12 @@ impl FunctionSettings {
         let mut problems = Problems::default();
         let store = problems.note_all(StoreSettings::read(environment));
         let catalog = problems.note_all(catalog(environment));
-        let databases = problems.note_all(databases(environment));
-        let deployment = problems.note_all(deployment(environment));
+        let policy = problems.note_all(policy(environment));
         let settings = (|| {
             Some(Self {
                 store: store?,
                 catalog: catalog?,
-                databases: databases?,
-                deployment: deployment?,
+                policy: policy?,
             })
         })();
         problems.or(settings)
@@ -148,15 +179,18 @@ mod tests {
         let settings = FunctionSettings::read(&Environment::from_pairs([
             ("SNOWPACK_TABLE_NAME", "snowpack"),
             ("SNOWPACK_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
-            ("SNOWPACK_DATABASES", "offers, sales.eu ,"),
+            ("SNOWPACK_DATABASES", "sales.eu, offers ,"),
+            ("SNOWPACK_ENROLMENT", "opt-in"),
             ("SNOWPACK_MIN_INPUT_FILES", " 6 "),
             ("HOME", "/root"),
         ]))
         .unwrap();
         assert_eq!(settings.catalog.kind, CatalogKind::Glue);
-        let names: Vec<_> = settings.databases.iter().map(DatabaseName::as_str).collect();
+        let policy = settings.policy;
+        let names: Vec<_> = policy.databases.iter().map(DatabaseName::as_str).collect();
         assert_eq!(names, ["offers", "sales.eu"]);
-        assert_eq!(settings.deployment["min_input_files"], "6");
+        assert_eq!(policy.enrolment, Enrolment::OptIn);
+        assert_eq!(policy.deployment["min_input_files"], "6");
     }
 
     #[test]
@@ -182,6 +216,7 @@ mod tests {
             ("SNOWPACK_TABLE_NAME", ""),
             ("SNOWPACK_QUEUE_URL", "jobs"),
             ("SNOWPACK_CATALOG", "sql"),
+            ("SNOWPACK_ENROLMENT", "all"),
             ("SNOWPACK_DATABASES", "a/b"),
             ("SNOWPACK_MIN_INPUT_FILES", "x"),
         ]))
@@ -193,6 +228,7 @@ mod tests {
                 "SNOWPACK_TABLE_NAME",
                 "SNOWPACK_QUEUE_URL",
                 "SNOWPACK_CATALOG_URI",
+                "SNOWPACK_ENROLMENT",
                 "SNOWPACK_DATABASES",
                 "SNOWPACK_MIN_INPUT_FILES"
             ]

@@ -13,5 +13,5 @@ mod variables;
 pub use catalog::catalog;
 pub use deployment::deployment;
 pub use environment::{Environment, Problem, SettingsError};
-pub use function::{FunctionSettings, StoreSettings, SweeperSettings, crash_at, databases};
+pub use function::{FunctionSettings, StoreSettings, SweeperSettings, crash_at, policy};
 pub use variables::{VARIABLES, Variable};

@@ -83,6 +83,11 @@ pub static VARIABLES: &[Variable] = &[
         "The databases Snowpack maintains by itself, separated by commas.",
     ),
     variable(
+        "SNOWPACK_ENROLMENT",
+        "`opt-out`",
+        "Which tables Snowpack maintains by itself: with `opt-out` all but those with the property `snowpack.maintenance_enabled` = `false`, with `opt-in` only those with `true`.",
+    ),
+    variable(
         "SNOWPACK_LOG",
         "`info`",
         "What is logged: a level, or `target=level` pairs separated by commas.",
@@ -146,6 +151,31 @@ pub static VARIABLES: &[Variable] = &[
         "SNOWPACK_ORPHAN_FILE_MIN_AGE_HOURS",
         "72",
         "Age from which a file that nothing references counts as an orphan, at least 24.",
+    ),
+    variable(
+        "SNOWPACK_MAINTENANCE_CADENCE_HOURS",
+        "6",
+        "Hours that a table is left alone after a job that completed.",
+    ),
+    variable(
+        "SNOWPACK_DELETE_FILE_THRESHOLD",
+        "5",
+        "Delete files that are too many.",
+    ),
+    variable(
+        "SNOWPACK_MAX_SNAPSHOT_COUNT",
+        "100",
+        "Snapshots that are still not too many.",
+    ),
+    variable(
+        "SNOWPACK_MAX_MANIFEST_COUNT",
+        "100",
+        "Manifests that are still not too many.",
+    ),
+    variable(
+        "SNOWPACK_ORPHAN_SCAN_CADENCE_DAYS",
+        "7",
+        "Days between two searches of a table's storage for orphan files.",
     ),
 ];
 

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
 mod faulty_store;
+mod health;
 mod jobs;
 mod openapi;
 mod operation;
 mod property;
 mod raw_http;
+mod runs;
 mod submit;
 mod tables;
+mod ui;
 mod world;

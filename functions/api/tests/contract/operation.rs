@@ -93,7 +93,11 @@ async fn unknown_paths_404() {
             "/tables/offers/",
             "/tables/offers/items/",
             "/tables/offers/items/maintenance/",
-            "/tables/offers/items/health",
+            "/tables/offers/items/health/",
+            "/tables/offers/items/health/newest",
+            "/orchestrator",
+            "/orchestrator/runs/",
+            "/ui/",
             "//jobs",
             "/jobs/history/",
             "/Jobs",
@@ -124,6 +128,9 @@ async fn wrong_methods_405() {
             (Method::PUT, "/jobs/history", "GET,HEAD,DELETE"),
             (Method::POST, "/drain", "GET,HEAD,PUT"),
             (Method::OPTIONS, "/jobs/x/cancel", "POST"),
+            (Method::POST, "/tables/offers/items/health", "GET,HEAD"),
+            (Method::PUT, "/orchestrator/runs", "GET,HEAD,POST"),
+            (Method::POST, "/ui", "GET,HEAD"),
         ];
         for (method, path, allow) in cases {
             let answer = world.call(method, path, &[], b"").await;
@@ -149,6 +156,8 @@ async fn head_works_where_get_does() {
             "/healthz",
             "/drain",
             "/openapi.json",
+            "/ui",
+            "/orchestrator/runs",
             "/nothing",
             "/readyz",
         ] {

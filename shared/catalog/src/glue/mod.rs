@@ -10,7 +10,7 @@ use aws_sdk_glue::Client;
 use aws_sdk_glue::config::retry::RetryConfig;
 use aws_sdk_glue::types::Table;
 use iceberg::io::FileIO;
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 use crate::aws::{Failure, commit_error, read_error};
 use crate::config::CatalogConfig;
@@ -157,7 +157,7 @@ impl Catalog for GlueCatalog {
         Ok(names)
     }
 
-    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
+    async fn tables(&self, database: &str) -> Result<Vec<ListedTable>, CatalogError> {
         let request = self
             .client
             .get_tables()
@@ -173,10 +173,17 @@ impl Catalog for GlueCatalog {
                 Err(failure) => return Err(read_error(failure, &database)),
             };
             let found = page.table_list.unwrap_or_default().into_iter().filter(is_iceberg);
-            tables.extend(found.filter_map(|table| TableId::new(database, table.name()).ok()));
+            tables.extend(found.filter_map(|table| listed(database, &table)));
         }
         Ok(tables)
     }
+}
+
+fn listed(database: &str, table: &Table) -> Option<ListedTable> {
+    Some(ListedTable {
+        table: TableId::new(database, table.name()).ok()?,
+        metadata_location: location(table).map(str::to_owned),
+    })
 }
 
 fn location(table: &Table) -> Option<&str> {

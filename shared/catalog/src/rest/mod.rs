@@ -17,7 +17,7 @@ use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 use crate::config::{CatalogConfig, storage_properties};
 use crate::metadata;
@@ -243,7 +243,7 @@ impl Catalog for RestCatalog {
         Ok(found)
     }
 
-    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
+    async fn tables(&self, database: &str) -> Result<Vec<ListedTable>, CatalogError> {
         let session = self.client.session().await?;
         let levels: Vec<&str> = database.split('.').collect();
         let pages = match self.pages(session, &session.paths.tables(&levels)).await {
@@ -253,6 +253,10 @@ impl Catalog for RestCatalog {
         let names = pages.into_iter().flat_map(|page| page.identifiers);
         Ok(names
             .filter_map(|identifier| TableId::new(database, &identifier.name).ok())
+            .map(|table| ListedTable {
+                table,
+                metadata_location: None,
+            })
             .collect())
     }
 }

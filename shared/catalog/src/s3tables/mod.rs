@@ -8,7 +8,7 @@ use std::fmt;
 use aws_sdk_s3tables::Client;
 use aws_sdk_s3tables::config::retry::RetryConfig;
 use iceberg::io::FileIO;
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 use crate::aws::{Failure, commit_error, read_error};
 use crate::config::CatalogConfig;
@@ -127,7 +127,7 @@ impl Catalog for S3TablesCatalog {
         Ok(names)
     }
 
-    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
+    async fn tables(&self, database: &str) -> Result<Vec<ListedTable>, CatalogError> {
         let request = self.client.list_tables().table_bucket_arn(&self.bucket);
         let mut tables = Vec::new();
         let mut pages = request.namespace(database).into_paginator().send();
@@ -138,8 +138,15 @@ impl Catalog for S3TablesCatalog {
                 Err(failure) if failure.is_not_found() => return Ok(Vec::new()),
                 Err(failure) => return Err(read_error(failure, &database)),
             };
-            let names = page.tables.iter().map(|table| table.name());
-            tables.extend(names.filter_map(|name| TableId::new(database, name).ok()));
+            let named = page
+                .tables
+                .iter()
+                .filter_map(|table| TableId::new(database, table.name()).ok());
+            // The service tells where a table is only one by one.
+            tables.extend(named.map(|table| ListedTable {
+                table,
+                metadata_location: None,
+            }));
         }
         Ok(tables)
     }

@@ -108,11 +108,24 @@ impl Database {
         }
     }
 
-    pub(super) async fn tables(&self, namespace: &str) -> Result<Vec<String>, CatalogError> {
+    /// Names and metadata locations of a namespace's tables.
+    pub(super) async fn tables(
+        &self,
+        namespace: &str,
+    ) -> Result<Vec<(String, Option<String>)>, CatalogError> {
         match self {
             Self::Sqlite(file) => file.tables(namespace.to_owned()).await,
             Self::Postgres(server) => server.tables(namespace).await,
         }
+    }
+}
+
+/// What a list says of a row: nothing of views.
+pub(super) fn listed((name, entry): (String, Entry)) -> Option<(String, Option<String>)> {
+    match entry {
+        Entry::Table(location) => Some((name, Some(location))),
+        Entry::Empty => Some((name, None)),
+        Entry::View => None,
     }
 }
 

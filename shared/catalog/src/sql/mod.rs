@@ -11,7 +11,7 @@ use std::fmt;
 
 use iceberg::TableCreation;
 use iceberg::io::FileIO;
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 use crate::config::{CatalogConfig, SqlAddress};
 use crate::metadata::{self, Staged};
@@ -102,11 +102,15 @@ impl Catalog for SqlCatalog {
         self.database.namespaces().await
     }
 
-    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
-        let names = self.database.tables(database).await?;
-        Ok(names
-            .iter()
-            .filter_map(|name| TableId::new(database, name).ok())
-            .collect())
+    async fn tables(&self, database: &str) -> Result<Vec<ListedTable>, CatalogError> {
+        let rows = self.database.tables(database).await?;
+        let listed = |(name, metadata_location): (String, _)| {
+            let table = TableId::new(database, &name).ok()?;
+            Some(ListedTable {
+                table,
+                metadata_location,
+            })
+        };
+        Ok(rows.into_iter().filter_map(listed).collect())
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use snowpack_domain::TableId;
 
-use super::database::{Entry, NAMESPACES, Swap, SwapError, check_name};
+use super::database::{Entry, NAMESPACES, Swap, SwapError, check_name, listed};
 use crate::config::configuration;
 use crate::port::CatalogError;
 
@@ -117,7 +117,10 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn tables(&self, namespace: String) -> Result<Vec<String>, CatalogError> {
+    pub(super) async fn tables(
+        &self,
+        namespace: String,
+    ) -> Result<Vec<(String, Option<String>)>, CatalogError> {
         self.query(move |database, connection| {
             let sql = "SELECT * FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2 ORDER BY table_name";
             let named = |row: &Row<'_>| Ok((row.get::<_, String>("table_name")?, entry(row)?));
@@ -125,7 +128,7 @@ impl Sqlite {
             let rows = statement.query_map([&database.name, &namespace], named);
             let rows = rows.and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>);
             let rows = rows.map_err(|error| database.describe(&error))?;
-            Ok(rows.into_iter().filter(|(_, entry)| !matches!(entry, Entry::View)).map(|(name, _)| name).collect())
+            Ok(rows.into_iter().filter_map(listed).collect())
         })
         .await
     }

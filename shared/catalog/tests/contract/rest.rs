@@ -66,6 +66,9 @@ impl Harness for Rest {
     fn metadata_folder(&self) -> Option<PathBuf> {
         None
     }
+    fn lists_locations(&self) -> bool {
+        false
+    }
     fn inject(&self, fault: Fault) -> bool {
         self.answer(match fault {
             Fault::Conflict => Answer::Before(409),

@@ -52,6 +52,9 @@ impl Harness for S3Tables {
     fn metadata_folder(&self) -> Option<PathBuf> {
         Some(self.folder.path().join("t/metadata"))
     }
+    fn lists_locations(&self) -> bool {
+        false
+    }
     fn inject(&self, fault: Fault) -> bool {
         let answer = match fault {
             Fault::Conflict => Answer::Before(409, "ConflictException"),

@@ -8,7 +8,7 @@ use iceberg::spec::{
 };
 use iceberg::{TableCreation, TableRequirement, TableUpdate};
 use snowpack_catalog::{AnyCatalog, Catalog, CatalogError, CommitError, LoadedTable, TableChange};
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 /// How the next commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub(crate) trait Harness {
     fn table(&self) -> TableId;
     /// Where the adapter itself writes metadata files; none when the server does.
     fn metadata_folder(&self) -> Option<PathBuf>;
+    /// Whether lists say where tables are.
+    fn lists_locations(&self) -> bool {
+        true
+    }
     /// Makes the next commit fail; false when this kind of catalog cannot fail so.
     fn inject(&self, fault: Fault) -> bool;
     /// Drops the table behind the catalog's back.
@@ -207,9 +211,17 @@ pub(crate) async fn lists_name_iceberg_tables_only(harness: &impl Harness) {
         databases.iter().any(|name| name == table.database.as_str()),
         "{databases:?}"
     );
+    let metadata_location = match harness.lists_locations() {
+        true => Some(load(harness).await.metadata_location),
+        false => None,
+    };
+    let listed = harness.catalog().tables(table.database.as_str()).await.unwrap();
     assert_eq!(
-        harness.catalog().tables(table.database.as_str()).await.unwrap(),
-        [table]
+        listed,
+        [ListedTable {
+            table,
+            metadata_location
+        }]
     );
 }
 

@@ -113,9 +113,19 @@ pub(super) fn remove(transaction: &Transaction<'_>, table: &TableId) -> Result<(
     Ok(())
 }
 
-/// Removes what no sync of `generation` or later has seen; returns how many.
-pub(super) fn remove_before(transaction: &Transaction<'_>, generation: u64) -> Result<u64, DatabaseError> {
-    let removed = transaction.execute("DELETE FROM cache_entries WHERE generation < ?1", [generation])?;
+/// Removes those of these entries that were written before `generation`; returns how many.
+pub(super) fn remove_older(
+    transaction: &Transaction<'_>,
+    tables: &[TableId],
+    generation: u64,
+) -> Result<u64, DatabaseError> {
+    let mut statement = transaction.prepare_cached(
+        "DELETE FROM cache_entries WHERE database_name = ?1 AND table_name = ?2 AND generation < ?3",
+    )?;
+    let mut removed = 0;
+    for table in tables {
+        removed += statement.execute(params![table.database.as_str(), table.table.as_str(), generation])?;
+    }
     Ok(removed as u64)
 }
 

@@ -11,6 +11,7 @@ mod dice;
 mod engine;
 mod faulty_store;
 mod memory_store;
+mod no_health;
 mod people;
 mod process;
 mod queue;

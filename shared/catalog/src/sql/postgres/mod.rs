@@ -18,7 +18,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::database::{Entry, NAMESPACES, Swap, SwapError, check_name};
+use super::database::{Entry, NAMESPACES, Swap, SwapError, check_name, listed};
 use crate::config::{CatalogConfig, configuration};
 use crate::port::CatalogError;
 use address::Address;
@@ -85,7 +85,7 @@ impl Postgres {
         let rows = self
             .read(FIND, &[text(&self.name), text(&database), text(&name)])
             .await?;
-        self.entry(rows.first())
+        rows.first().map(|row| self.entry(row)).transpose()
     }
 
     pub(super) async fn swap(&self, swap: &Swap) -> Result<(), SwapError> {
@@ -135,18 +135,18 @@ impl Postgres {
             .await
     }
 
-    pub(super) async fn tables(&self, namespace: &str) -> Result<Vec<String>, CatalogError> {
+    pub(super) async fn tables(
+        &self,
+        namespace: &str,
+    ) -> Result<Vec<(String, Option<String>)>, CatalogError> {
         let rows = self.read(LIST, &[text(&self.name), text(&namespace)]).await?;
-        let mut names = Vec::new();
+        let mut tables = Vec::new();
         for row in &rows {
-            if !matches!(self.entry(Some(row))?, Some(Entry::View)) {
-                names.push(
-                    row.try_get("table_name")
-                        .map_err(|error| self.describe(&error.into()))?,
-                );
-            }
+            let name = row.try_get("table_name");
+            let name = name.map_err(|error| self.describe(&error.into()))?;
+            tables.extend(listed((name, self.entry(row)?)));
         }
-        Ok(names)
+        Ok(tables)
     }
 
     async fn has_namespaces(&self) -> Result<bool, CatalogError> {
@@ -158,10 +158,7 @@ impl Postgres {
     }
 
     /// A row of `iceberg_tables`. V0 has no `iceberg_type`; in V1 it is NULL or `TABLE` for tables.
-    fn entry(&self, row: Option<&Row>) -> Result<Option<Entry>, CatalogError> {
-        let Some(row) = row else {
-            return Ok(None);
-        };
+    fn entry(&self, row: &Row) -> Result<Entry, CatalogError> {
         let read = |column: &str| {
             row.try_get::<_, Option<String>>(column)
                 .map_err(|error| self.describe(&error.into()))
@@ -169,11 +166,9 @@ impl Postgres {
         let typed = row.columns().iter().any(|column| column.name() == "iceberg_type");
         let kind = if typed { read("iceberg_type")? } else { None };
         if kind.is_some_and(|kind| kind != "TABLE") {
-            return Ok(Some(Entry::View));
+            return Ok(Entry::View);
         }
-        Ok(Some(
-            read("metadata_location")?.map_or(Entry::Empty, Entry::Table),
-        ))
+        Ok(read("metadata_location")?.map_or(Entry::Empty, Entry::Table))
     }
 
     async fn strings(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<String>, CatalogError> {
