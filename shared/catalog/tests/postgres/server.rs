@@ -126,7 +126,10 @@ async fn views_and_names_that_cannot_be_addressed_are_left_out() {
     assert_eq!(made.catalog.databases().await.unwrap(), ["bare", "db.nested"]);
     let tables = made.catalog.tables("db.nested").await.unwrap();
     assert_eq!(
-        tables.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        tables
+            .iter()
+            .map(|listed| listed.table.to_string())
+            .collect::<Vec<_>>(),
         ["db.nested.empty", "db.nested.t"]
     );
     let view = made

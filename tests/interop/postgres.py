@@ -1,4 +1,4 @@
-"""Runs a command beside a fresh PostgreSQL server and tells it where: `with_postgres.py cargo test ...`.
+"""A fresh PostgreSQL server; and runs a command beside one and tells it where: `postgres.py cargo test ...`.
 
 The command gets `SNOWPACK_TEST_POSTGRES`, the address of a superuser, and `SNOWPACK_TEST_POSTGRES_CA`, the authority
 that vouches for the server as `localhost`. Members of the role `encrypted_only` get in by TLS alone.
@@ -25,7 +25,7 @@ host all all 127.0.0.1/32 scram-sha-256
 
 def program(name):
     found = shutil.which(name) or next((str(path) for path in sorted(PROGRAMS.glob(f"*/bin/{name}"), reverse=True)), None)
-    return found or sys.exit(f"with_postgres: there is no {name}: run tests/setup postgres")
+    return found or sys.exit(f"postgres: there is no {name}: run tests/setup postgres")
 
 
 def unprivileged(words):
@@ -85,7 +85,7 @@ class Postgres:
         with open(self.home / "output", "a") as output:
             done = subprocess.run(unprivileged([str(word) for word in words]), cwd=self.home, stdout=output, stderr=output)
         if done.returncode:
-            sys.exit(f"with_postgres: {words[0]} failed:\n{(self.home / 'output').read_text()}")
+            sys.exit(f"postgres: {words[0]} failed:\n{(self.home / 'output').read_text()}")
 
 
 def main(command):
