@@ -94,6 +94,10 @@ impl Harness for Glue {
         });
         true
     }
+    fn deny_reads(&self) -> bool {
+        self.server.lock().unwrap().denied = true;
+        true
+    }
     fn drop_table(&self) {
         self.server.lock().unwrap().table = None;
     }

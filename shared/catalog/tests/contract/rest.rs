@@ -78,6 +78,10 @@ impl Harness for Rest {
         });
         true
     }
+    fn deny_reads(&self) -> bool {
+        self.server.lock().unwrap().denied = true;
+        true
+    }
     fn drop_table(&self) {
         self.server.lock().unwrap().tables.clear();
     }

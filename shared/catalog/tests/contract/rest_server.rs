@@ -36,6 +36,8 @@ pub(crate) struct Catalog {
     pub(crate) token: Option<String>,
     /// Tokens handed out for client credentials.
     pub(crate) tokens_sold: usize,
+    /// Answers every request but for tokens as one without rights.
+    pub(crate) denied: bool,
     /// The newest request for a token.
     pub(crate) form: String,
     pub(crate) config: Value,
@@ -131,6 +133,9 @@ fn route(catalog: &mut Catalog, method: &Method, uri: &Uri, headers: &HeaderMap,
         let token = format!("token-{}", catalog.tokens_sold);
         catalog.token = Some(token.clone());
         return Ok(json!({"access_token": token, "token_type": "bearer", "expires_in": 3600}));
+    }
+    if catalog.denied {
+        return Err((403, "ForbiddenException"));
     }
     let bearer = headers
         .get("authorization")

@@ -65,6 +65,10 @@ impl Harness for S3Tables {
         self.server.lock().unwrap().next_update = Some(answer);
         true
     }
+    fn deny_reads(&self) -> bool {
+        self.server.lock().unwrap().denied = true;
+        true
+    }
     fn drop_table(&self) {
         self.server.lock().unwrap().location = None;
     }

@@ -29,6 +29,8 @@ pub(crate) struct S3Tables {
     /// How often it was moved.
     pub(crate) moves: usize,
     pub(crate) updates: usize,
+    /// Answers every request as one without rights.
+    pub(crate) denied: bool,
     pub(crate) next_update: Option<Answer>,
 }
 
@@ -66,6 +68,7 @@ fn route(tables: &mut S3Tables, method: &Method, uri: &Uri, body: &[u8]) -> Repl
     let second = query.contains("continuationToken=2");
     assert_eq!(path[1], ENCODED, "{uri}");
     match (method, &path[..]) {
+        _ if tables.denied => Err((403, "AccessDeniedException")),
         (&Method::GET, ["namespaces", _]) => Ok(match second {
             false => json!({"namespaces": [namespace("db")], "continuationToken": "2"}),
             true => json!({"namespaces": [namespace("other")]}),

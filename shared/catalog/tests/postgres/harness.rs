@@ -120,6 +120,13 @@ impl Harness for Postgres {
         }
         true
     }
+    fn deny_reads(&self) -> bool {
+        self.execute(&format!(
+            "REVOKE SELECT ON ALL TABLES IN SCHEMA {0} FROM {0}",
+            self.schema
+        ));
+        true
+    }
     fn drop_table(&self) {
         self.execute("DELETE FROM iceberg_tables");
     }
