@@ -96,9 +96,8 @@ fn catalog_args(folder: &Path) -> CatalogArgs {
     CatalogArgs {
         kind: Some("sql".to_owned()),
         uri: Some(format!("sqlite://{}", folder.join("catalog.db").display())),
-        name: None,
         warehouse: Some(format!("file://{}", folder.join("warehouse").display())),
-        properties: Vec::new(),
+        ..CatalogArgs::default()
     }
 }
 

@@ -77,6 +77,11 @@ impl LoadedTable {
         self
     }
 
+    /// What lists its objects.
+    pub(crate) fn objects(&self) -> Option<&Arc<dyn ObjectStorage>> {
+        self.objects.as_ref()
+    }
+
     /// Every file below a folder, with the access the catalog gives to this table.
     pub fn list(&self, folder: &str) -> Listing {
         storage::list(self.objects.as_deref(), self.io.config(), folder)

@@ -29,7 +29,7 @@ pub use applying::{DeleteList, DeleteReach, Deletes, SharedDeletes};
 pub use arrangement::{Arrangement, SortTerm};
 pub use deletes::DeleteIndex;
 pub use error::PlanError;
-pub use expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
+pub use expire::{ExpiryError, ExpiryPlan, deletes_forbidden, plan_expiry};
 pub use live::{plan_position_deletes, plan_rewrite, plan_vectors};
 pub use manifests::{
     ManifestRun, ManifestShelf, PartitionKey, check_manifest_settings, partition_schema, plan_manifests,

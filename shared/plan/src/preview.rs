@@ -12,7 +12,7 @@ use snowpack_domain::{
 use snowpack_service::ports::NoPreview;
 
 use crate::applying::SharedDeletes;
-use crate::expire::{ExpiryPlan, gc_enabled, plan_expiry};
+use crate::expire::{ExpiryPlan, deletes_forbidden, plan_expiry};
 use crate::filter::FileFilter;
 use crate::manifests::{check_manifest_settings, plan_manifests};
 use crate::position_deletes::{self, DeleteFileGroup, DeletePlan};
@@ -133,14 +133,16 @@ impl PreviewRequest<'_> {
             Action::RewriteDataFiles | Action::RewritePositionDeleteFiles | Action::RewriteManifests => {
                 return None;
             }
-            Action::ExpireSnapshots if gc_enabled(&self.table.metadata) => return None,
-            Action::ExpireSnapshots => "gc.enabled is false: snapshots expire, but no file is deleted",
-            Action::RemoveOrphanFiles if gc_enabled(&self.table.metadata) => {
-                "only listing the table's storage tells: run it with the option remove_orphan_files.dry_run"
-            }
-            Action::RemoveOrphanFiles => "gc.enabled is false: no file is deleted",
+            Action::ExpireSnapshots => match deletes_forbidden(&self.table.metadata) {
+                None => return None,
+                Some(reason) => format!("{reason}: snapshots expire, but no file is deleted"),
+            },
+            Action::RemoveOrphanFiles => match deletes_forbidden(&self.table.metadata) {
+                None => "only listing the table's storage tells: run it with the option remove_orphan_files.dry_run".to_owned(),
+                Some(reason) => format!("{reason}: no file is deleted"),
+            },
         };
-        Some(note.to_owned())
+        Some(note)
     }
 }
 

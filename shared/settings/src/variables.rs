@@ -35,12 +35,12 @@ pub static VARIABLES: &[Variable] = &[
     variable(
         "SNOWPACK_CATALOG",
         "`glue`",
-        "The kind of catalog: `glue`, `rest` or `sql`.",
+        "The kind of catalog: `glue`, `rest`, `s3tables` or `sql`.",
     ),
     variable(
         "SNOWPACK_CATALOG_URI",
         "none",
-        "Where the catalog is: `http(s)://` for `rest`, `sqlite:///path` for `sql`; an endpoint of its own for `glue`.",
+        "Where the catalog is: `http(s)://` for `rest`, `sqlite:///path` or `postgresql://user@host/database` for `sql`; an endpoint of its own for `glue` and `s3tables`.",
     ),
     variable(
         "SNOWPACK_CATALOG_NAME",
@@ -50,7 +50,32 @@ pub static VARIABLES: &[Variable] = &[
     variable(
         "SNOWPACK_WAREHOUSE",
         "none",
-        "The warehouse: a location for `sql`, the server's name for it with `rest`.",
+        "The warehouse: a location for `sql`, the server's name for it with `rest`, the table bucket's ARN for `s3tables`.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_CREDENTIAL",
+        "none",
+        "Secret. `rest`: the OAuth2 client credentials `id:secret`. `sql`: the password of PostgreSQL.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_TOKEN",
+        "none",
+        "Secret. `rest`: a fixed bearer token, instead of a credential.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_OAUTH2_SERVER_URI",
+        "`v1/oauth/tokens` below the catalog",
+        "`rest`: where the credential buys tokens.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_SCOPE",
+        "`catalog`",
+        "`rest`: the scope of those tokens.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_PROPERTIES",
+        "none",
+        "Further catalog properties: `NAME=VALUE` pairs separated by semicolons.",
     ),
     variable(
         "SNOWPACK_DATABASES",

@@ -2,7 +2,6 @@
 //! parameter of the Glue table, and `UpdateTable` with a `VersionId` is the compare-and-set.
 
 mod client;
-mod failure;
 mod input;
 
 use std::fmt;
@@ -13,10 +12,10 @@ use aws_sdk_glue::types::Table;
 use iceberg::io::FileIO;
 use snowpack_domain::{ListedTable, TableId};
 
+use crate::aws::{Failure, commit_error, read_error};
 use crate::config::CatalogConfig;
 use crate::metadata::{self, Staged};
 use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
-use failure::{Failure, commit_error, read_error};
 use input::{METADATA_LOCATION, is_iceberg, table_input};
 
 /// AWS Glue.

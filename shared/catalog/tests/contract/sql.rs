@@ -85,6 +85,9 @@ impl Harness for Sql {
         }
         fault == Fault::Conflict
     }
+    fn deny_reads(&self) -> bool {
+        false
+    }
     fn drop_table(&self) {
         self.execute("DELETE FROM iceberg_tables");
     }
