@@ -5,10 +5,12 @@
 
 mod action;
 mod decide;
+mod engine_choice;
 mod invariants;
 mod job;
 mod names;
 mod options;
+mod remote;
 mod sweep;
 mod table;
 mod time;
@@ -19,6 +21,7 @@ pub use decide::{
     dry_run_result, enqueued, finish, heartbeat, keep_result, retry_delay_seconds, retry_later, submit,
     yield_slice,
 };
+pub use engine_choice::{EngineCase, EngineChoice, EngineDecision, HandOver, UnknownEngine, choose_engine};
 pub use invariants::{Violation, check_pair, check_step};
 pub use job::{
     ActionResult, Fence, Job, JobError, JobId, JobIdError, JobStatus, Lease, Lock, Metric, NewJob, Preview,
@@ -30,6 +33,7 @@ pub use options::{
     OptionSpec, OptionValue, OrphanRemoval, PositionDeleteCompaction, PrefixMismatch, Properties,
     RewriteJobOrder, Strategy, UnknownVerification, Verification, option_specs,
 };
+pub use remote::{RemoteRun, forget_run, run_left_behind, yield_to_run};
 pub use sweep::{
     DeadLetterKept, MAX_ATTEMPTS, Sweep, abandon_lease, fail_dead_letter, free_lock, give_up, is_exhausted,
     message_due, needs_message, sweep,

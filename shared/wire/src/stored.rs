@@ -13,7 +13,7 @@ pub use cursor::Cursor;
 use snowpack_domain::Job;
 
 /// The version of the job document written. Older ones are read: what they lack has a default.
-pub const JOB_FORMAT: u32 = 2;
+pub const JOB_FORMAT: u32 = 3;
 
 /// Why a stored document cannot be used.
 #[derive(Debug, thiserror::Error)]
