@@ -215,6 +215,7 @@ impl From<Failure> for Problem {
         match failure {
             Failure::Store(error) => error.into(),
             Failure::Catalog(error) => Self::unavailable("the catalog", &error),
+            Failure::Remote(error) => Self::unavailable("the other engine", &error),
             Failure::Contended => Self::unavailable("the table's lock", &failure),
         }
     }

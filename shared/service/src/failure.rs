@@ -1,6 +1,6 @@
 //! Failures of use cases, as opposed to refusals: something behind a port did not work.
 
-use crate::ports::{CatalogUnavailable, StoreError};
+use crate::ports::{CatalogUnavailable, RemoteError, StoreError};
 
 /// A use case could not be carried out. Nothing is half done; trying again is safe.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum Failure {
     /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogUnavailable),
+    /// A run elsewhere could not be stopped.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// Other writers came first too many times.
     #[error("too many concurrent changes to this table; try again")]
     Contended,

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use snowpack_domain::EngineChoice;
+
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 
 /// What a default's value must be.
@@ -13,6 +15,8 @@ enum Kind {
     Ratio,
     /// `true` or `false`.
     Bool,
+    /// The name of an engine.
+    Engine,
 }
 
 /// Variable, property without its `snowpack.` prefix, and kind.
@@ -58,6 +62,8 @@ static DEFAULTS: &[(&str, &str, Kind)] = &[
         "orphan_file_min_age_hours",
         Kind::AtLeast(24),
     ),
+    ("SNOWPACK_ENGINE", "engine", Kind::Engine),
+    ("SNOWPACK_MAX_NATIVE_HOURS", "max_native_hours", Kind::AtLeast(1)),
 ];
 
 impl Kind {
@@ -69,6 +75,7 @@ impl Kind {
                 .is_ok_and(|value| u64::try_from(value).is_ok_and(|value| value >= min)),
             Self::Ratio => text.parse::<f64>().is_ok_and(|value| value > 0.0 && value <= 1.0),
             Self::Bool => text.parse::<bool>().is_ok(),
+            Self::Engine => text.parse::<EngineChoice>().is_ok(),
         }
     }
 
@@ -77,6 +84,7 @@ impl Kind {
             Self::AtLeast(min) => format!("a whole number of at least {min}"),
             Self::Ratio => "a number above 0 and at most 1".to_owned(),
             Self::Bool => "true or false".to_owned(),
+            Self::Engine => EngineChoice::ALL.map(EngineChoice::as_str).join(", "),
         }
     }
 }
@@ -113,7 +121,9 @@ fn read<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use snowpack_domain::{Compaction, Duration, Expiry, JobOptions, OrphanRemoval, Properties, Timestamp};
+    use snowpack_domain::{
+        Compaction, Duration, Expiry, HandOver, JobOptions, OrphanRemoval, Properties, Timestamp,
+    };
 
     #[test]
     fn defaults_reach_the_resolved_options() {
@@ -127,6 +137,8 @@ mod tests {
             ("SNOWPACK_MAX_SNAPSHOT_AGE_DAYS", "2"),
             ("SNOWPACK_MIN_SNAPSHOTS_TO_KEEP", "4"),
             ("SNOWPACK_ORPHAN_FILE_MIN_AGE_HOURS", "48"),
+            ("SNOWPACK_ENGINE", "auto"),
+            ("SNOWPACK_MAX_NATIVE_HOURS", "6"),
         ]);
         let defaults = deployment(&environment).unwrap();
         assert_eq!(defaults.len(), DEFAULTS.len());
@@ -155,6 +167,9 @@ mod tests {
         );
         let orphans = OrphanRemoval::resolve(&JobOptions::default(), properties, now).unwrap();
         assert_eq!(orphans.older_than, now - Duration::from_days(2));
+        let hand_over = HandOver::resolve(properties).unwrap();
+        assert_eq!(hand_over.choice, EngineChoice::Auto);
+        assert_eq!(hand_over.max_native, Duration::from_seconds(6 * 3600));
     }
 
     #[test]
@@ -167,6 +182,7 @@ mod tests {
             ("SNOWPACK_MAX_SNAPSHOT_AGE_DAYS", "-1"),
             ("SNOWPACK_MIN_SNAPSHOTS_TO_KEEP", "99999999999999999999"),
             ("SNOWPACK_PARTIAL_PROGRESS_MAX_COMMITS", " "),
+            ("SNOWPACK_ENGINE", "Spark"),
         ]);
         let named: Vec<_> = deployment(&environment)
             .unwrap_err()
@@ -182,7 +198,8 @@ mod tests {
                 "SNOWPACK_REWRITE_DATA_DELETE_RATIO_THRESHOLD",
                 "SNOWPACK_REWRITE_DATA_REWRITE_ALL",
                 "SNOWPACK_MAX_SNAPSHOT_AGE_DAYS",
-                "SNOWPACK_MIN_SNAPSHOTS_TO_KEEP"
+                "SNOWPACK_MIN_SNAPSHOTS_TO_KEEP",
+                "SNOWPACK_ENGINE"
             ]
         );
     }
