@@ -141,7 +141,8 @@ pub fn choose_engine(settings: HandOver, case: &EngineCase) -> EngineDecision {
     } else if must {
         EngineDecision::Refuse {
             why: format!(
-                "{} is to be done by Spark ({why}), and there is none here: set snowpack.engine to native or auto, or use a deployment with SNOWPACK_SPARK_APPLICATION_ID",
+                "{} is to be done by Spark ({why}), and there is none here: set snowpack.engine to native or auto, \
+                 or use a deployment with SNOWPACK_SPARK_APPLICATION_ID",
                 case.action
             ),
         }

@@ -299,7 +299,8 @@ enum Stop {
     #[error("{0}")]
     Refused(String),
     #[error(
-        "a run of Spark does this action, and this deployment has no Spark any more: set SNOWPACK_SPARK_APPLICATION_ID again"
+        "a run of Spark does this action, and this deployment has no Spark any more: \
+         set SNOWPACK_SPARK_APPLICATION_ID again"
     )]
     NoSpark,
     #[error(
