@@ -90,7 +90,8 @@ def test_functions_are_built_by_cargo_lambda_from_a_package_of_that_name(name):
 
 def test_functions_are_given_only_settings_they_document():
     documented = (ROOT / "docs" / "configuration.md").read_text()
-    for variable in TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]:
+    own = [function["Environment"]["Variables"] for function in FUNCTIONS.values() if "Environment" in function]
+    for variable in {v for variables in [TEMPLATE["Globals"]["Function"]["Environment"]["Variables"], *own] for v in variables}:
         assert f"`{variable}`" in documented
 
 
@@ -206,6 +207,20 @@ def test_glue_is_reached_in_one_account_and_region_only():
         for statement in statements(role):
             if any(action.startswith("glue:") for action in listed(statement["Action"])):
                 assert set(statement["Condition"]["StringEquals"]) == {"aws:ResourceAccount", "aws:RequestedRegion"}
+
+
+def test_spark_is_one_application_with_one_role_and_off_by_default():
+    assert TEMPLATE["Parameters"]["Engine"]["Default"] == "native"
+    assert TEMPLATE["Parameters"]["SparkApplicationId"]["Default"] == ""
+    assert "HasSpark" in {policy["Fn::If"][0] for policy in properties("WorkerRole")["Policies"] if "Fn::If" in policy}
+    [lent] = [s for s in statements("WorkerRole") if s["Action"] == "iam:PassRole"]
+    assert lent["Resource"]["Fn::Sub"].endswith(":role/${SparkExecutionRoleName}")
+    assert lent["Condition"] == {"StringEquals": {"iam:PassedToService": "emr-serverless.amazonaws.com"}}
+    assert actions("WorkerRole", "emr-serverless") == {f"emr-serverless:{a}JobRun" for a in ("Start", "Get", "Cancel")}
+    for statement in statements("WorkerRole"):
+        if "emr-serverless" in json.dumps(statement["Action"]):
+            assert "/applications/${SparkApplicationId}" in json.dumps(statement["Resource"])
+    assert not any(actions(role, "emr-serverless") or actions(role, "iam") for role in ROLES if role != "WorkerRole")
 
 
 def test_every_parameter_is_described_and_grouped():

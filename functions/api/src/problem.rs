@@ -258,6 +258,7 @@ impl From<Failure> for Problem {
             Failure::Store(error) => error.into(),
             Failure::Catalog(error) => Self::unavailable("the catalog", &error),
             Failure::Unreadable(reason) => Self::unreadable(reason),
+            Failure::Remote(error) => Self::unavailable("the other engine", &error),
             Failure::Contended => Self::unavailable("the table's lock", &failure),
         }
     }

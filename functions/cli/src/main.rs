@@ -4,6 +4,7 @@ mod args;
 mod catalog;
 mod client;
 mod demo;
+mod engine;
 mod output;
 mod progress;
 mod run;

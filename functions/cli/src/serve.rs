@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use snowpack_catalog::AnyCatalog;
 use snowpack_embedded::{EmbeddedQueue, SqliteStore};
-use snowpack_engine::MaintenanceEngine;
 use snowpack_plan::CatalogTables;
 use snowpack_service::ports::Clock as _;
 use snowpack_service::{CrashPoint, Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep};
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::ServeArgs;
 use crate::catalog::{deployment, open};
+use crate::engine::{LocalEngine, engine_of};
 use crate::output::{Exit, note};
 use crate::run::stop_on_ctrl_c;
 pub(crate) use state::State;
@@ -30,8 +30,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long a message stays hidden while it is worked on; a sweep covers jobs that take longer.
 const VISIBILITY_SECONDS: u32 = 900;
 
-type LocalWorker =
-    Worker<SqliteStore, EmbeddedQueue<SystemClock>, MaintenanceEngine<AnyCatalog, SystemClock>, SystemClock>;
+type LocalWorker = Worker<SqliteStore, EmbeddedQueue<SystemClock>, LocalEngine, SystemClock>;
 
 /// `snowpack serve`.
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
@@ -94,7 +93,7 @@ impl Server {
         let crash = snowpack_settings::crash_at(&environment)?.map(CrashPoint::new);
         let mut tasks = JoinSet::new();
         for number in 0..workforce.workers {
-            let engine = MaintenanceEngine::new(Arc::clone(&catalog), clock, deployment()?);
+            let engine = engine_of(&catalog)?;
             let name = format!("local-{}-{number}", std::process::id());
             let worker = Worker::new(
                 Arc::clone(&store),

@@ -5,6 +5,7 @@
 
 mod action;
 mod decide;
+mod engine_choice;
 mod enrolment;
 mod health;
 mod invariants;
@@ -14,6 +15,7 @@ mod options;
 mod orchestration;
 mod policy;
 mod recommendation;
+mod remote;
 mod sweep;
 mod table;
 mod thresholds;
@@ -25,6 +27,7 @@ pub use decide::{
     dry_run_result, enqueued, finish, heartbeat, keep_result, retry_delay_seconds, retry_later, submit,
     yield_slice,
 };
+pub use engine_choice::{EngineCase, EngineChoice, EngineDecision, HandOver, UnknownEngine, choose_engine};
 pub use enrolment::{Enrolment, SkipCause, Standing, skip_cause};
 pub use health::{FileStats, HEALTH_MAX_AGE, TableHealth, UNCHANGED_HEALTH_MAX_AGE};
 pub use invariants::{Violation, check_pair, check_step};
@@ -41,6 +44,7 @@ pub use options::{
 pub use orchestration::{Candidate, Run, RunId, RunStatus, Shortlist, SkipCounts, benefit};
 pub use policy::{Advice, Policy, Situation};
 pub use recommendation::{Evidence, Issue, Recommendation, Severity, issues, recommend};
+pub use remote::{RemoteRun, forget_run, run_left_behind, yield_to_run};
 pub use sweep::{
     DeadLetterKept, MAX_ATTEMPTS, Sweep, abandon_lease, fail_dead_letter, free_lock, give_up, is_exhausted,
     message_due, needs_message, sweep,

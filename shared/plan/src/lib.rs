@@ -5,6 +5,7 @@ mod arrangement;
 mod deletes;
 mod equality;
 mod error;
+mod estimate;
 mod expire;
 mod filter;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use applying::{DeleteList, DeleteReach, Deletes, SharedDeletes};
 pub use arrangement::{Arrangement, SortTerm};
 pub use deletes::DeleteIndex;
 pub use error::PlanError;
+pub use estimate::{Assessment, NativeWork, assess, check_options};
 pub use expire::{ExpiryError, ExpiryPlan, deletes_forbidden, plan_expiry};
 pub use live::{plan_position_deletes, plan_rewrite, plan_vectors};
 pub use manifests::{

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use iceberg::spec::FormatVersion;
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
-    Action, Compaction, Expiry, JobOptions, ManifestRewrite, OptionValue, OrphanRemoval,
-    PositionDeleteCompaction, Preview, PreviewSource, Properties, Timestamp,
+    Action, Compaction, EngineCase, EngineDecision, Expiry, HandOver, JobOptions, ManifestRewrite,
+    OptionValue, OrphanRemoval, PositionDeleteCompaction, Preview, PreviewSource, Properties, Timestamp,
+    Verification, choose_engine,
 };
 use snowpack_service::ports::NoPreview;
 
 use crate::applying::SharedDeletes;
+use crate::estimate::{NativeWork, refusal_of};
 use crate::expire::{ExpiryPlan, deletes_forbidden, plan_expiry};
 use crate::filter::FileFilter;
 use crate::manifests::{check_manifest_settings, plan_manifests};
@@ -60,7 +62,7 @@ impl PreviewRequest<'_> {
     /// What one action would do.
     pub(crate) fn preview(&self, action: Action) -> Result<Preview, NoPreview> {
         let numbers = match action {
-            Action::RewriteDataFiles => self.rewrite(),
+            Action::RewriteDataFiles => return self.rewrite(),
             Action::ExpireSnapshots => self.expiry(),
             Action::RewritePositionDeleteFiles => self.position_deletes(),
             Action::RewriteManifests => self.manifests(),
@@ -80,18 +82,56 @@ impl PreviewRequest<'_> {
         }
     }
 
-    fn rewrite(&self) -> Result<Numbers, NoPreview> {
+    fn rewrite(&self) -> Result<Preview, NoPreview> {
         let settings = Compaction::resolve(self.options, self.properties()).map_err(refused)?;
-        check_metadata(self.table).map_err(refused)?;
         check_settings(self.table, &settings).map_err(refused)?;
+        let checked = check_metadata(self.table);
+        let refusal = checked.as_ref().err().map(ToString::to_string);
+        if let (Some(reason), Some(refusal)) = (refusal_of(checked).map_err(refused)?, refusal) {
+            // Its manifests cannot be read either.
+            let why = self.note_of(&settings, Some(reason), None)?.unwrap_or(refusal);
+            return Err(NoPreview::Refused(why));
+        }
         let state = self.state.clone()?;
-        check_files(self.table, state).map_err(refused)?;
-        Ok(rewrite_numbers(&plan(
-            state,
-            &self.table.metadata,
-            &settings,
-            None,
-        )))
+        let plan = plan(state, &self.table.metadata, &settings, None);
+        let work = NativeWork::of_rewrite(&plan, &settings, self.table.metadata.format_version());
+        let checked = check_files(self.table, state);
+        let refusal = checked.as_ref().err().map(ToString::to_string);
+        let note = self.note_of(&settings, refusal_of(checked).map_err(refused)?, Some(work))?;
+        if let (None, Some(refusal)) = (&note, refusal) {
+            return Err(NoPreview::Refused(refusal));
+        }
+        let mut numbers = rewrite_numbers(&plan);
+        let seconds = work.estimate().as_micros() / 1_000_000;
+        numbers.insert("native_seconds".to_owned(), u64::try_from(seconds).ok());
+        Ok(Preview {
+            source: PreviewSource::Live,
+            numbers,
+            note,
+        })
+    }
+
+    /// What to know about a rewrite that would not be native, where there is Spark.
+    fn note_of(
+        &self,
+        settings: &Compaction,
+        refusal: Option<String>,
+        work: Option<NativeWork>,
+    ) -> Result<Option<String>, NoPreview> {
+        let case = EngineCase {
+            action: Action::RewriteDataFiles,
+            refusal,
+            native: work.map(|work| work.estimate()),
+            native_only: (settings.verify == Verification::Content)
+                .then(|| format!("verify={}", settings.verify)),
+            has_spark: true,
+        };
+        let allowed = HandOver::resolve(self.properties()).map_err(refused)?;
+        match choose_engine(allowed, &case) {
+            EngineDecision::Native => Ok(None),
+            EngineDecision::Refuse { why } => Err(NoPreview::Refused(why)),
+            EngineDecision::Spark { why } => Ok(Some(format!("it would be handed to Spark: {why}"))),
+        }
     }
 
     fn position_deletes(&self) -> Result<Numbers, NoPreview> {

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use snowpack_domain as domain;
-use snowpack_domain::{ActionResult, Duration, Fence, Job, JobId, LEASE_SECONDS, Progress, Timestamp};
+use snowpack_domain::{
+    Action, ActionResult, Duration, Fence, Job, JobId, LEASE_SECONDS, Progress, RemoteRun, Timestamp,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,7 @@ pub(crate) struct Guard<S, C> {
     deadline: Option<Instant>,
     shutdown: CancellationToken,
     crash: Option<CrashPoint>,
+    remote_run: Option<RemoteRun>,
     revoked: AtomicBool,
     progress: Mutex<Option<Progress>>,
     confirmed_at: Mutex<Timestamp>,
@@ -46,6 +49,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             deadline,
             shutdown,
             crash,
+            remote_run: job.remote_run.clone(),
             revoked: AtomicBool::new(false),
             progress: Mutex::new(None),
             confirmed_at: Mutex::new(now),
@@ -77,6 +81,12 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             Some(cause) => domain::retry_later(job, self.fence, cause),
         })
         .await
+    }
+
+    /// Hands the job back for as long as a run elsewhere goes on.
+    pub(crate) async fn release_to(&self, run: &RemoteRun) -> Result<(), Lost> {
+        self.update(|job, _| domain::yield_to_run(job, self.fence, run.clone()))
+            .await
     }
 
     async fn renew(&self) -> Result<(), Lost> {
@@ -187,6 +197,10 @@ impl<S: JobStore, C: Clock + Clone> Supervisor for Guard<S, C> {
     fn seconds_left(&self) -> Option<f64> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+
+    fn remote_run(&self, action: Action) -> Option<RemoteRun> {
+        self.remote_run.clone().filter(|run| run.action == action)
     }
 
     fn reached(&self, point: &'static str) {

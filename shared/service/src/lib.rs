@@ -7,6 +7,7 @@ mod apply;
 mod cancel;
 mod clock;
 mod crash;
+mod elsewhere;
 mod execute;
 mod failure;
 mod guard;

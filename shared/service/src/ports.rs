@@ -10,7 +10,7 @@ use std::future::Future;
 pub use snowpack_domain::ListedTable;
 use snowpack_domain::{
     Action, ActionResult, CacheEntry, CacheState, Drain, Job, JobId, JobOptions, JobStatus, Lock, Preview,
-    PreviewSource, Progress, Run, RunId, TableHealth, TableId, Timestamp,
+    PreviewSource, Progress, RemoteRun, Run, RunId, TableHealth, TableId, Timestamp,
 };
 
 /// A store or queue could not be used.
@@ -172,7 +172,7 @@ pub trait JobStore: Send + Sync + 'static {
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<Job>, ListError>> + Send;
 
-    /// Active jobs that a sweep has to look at as of `now` (`snowpack_domain::needs_message`), at most `limit`.
+    /// Jobs that a sweep has to look at as of `now` (`snowpack_domain::needs_message`), at most `limit`.
     fn jobs_needing_message(
         &self,
         now: Timestamp,
@@ -364,6 +364,25 @@ pub enum ActionStop {
     OutOfTime,
     /// The fence was lost: nothing was committed since.
     Revoked,
+    /// Another engine does it, and the worker need not wait: the run is to be remembered, and the action run again
+    /// after a while, which then looks at it.
+    Elsewhere {
+        /// The run.
+        run: RemoteRun,
+        /// When to look again.
+        resume_after_seconds: u32,
+    },
+}
+
+/// Another engine could not be reached or used.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// Throttled, timed out or unreachable: trying again later may work.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It refused: configuration, permissions, or something it does not know.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// What a running action asks of whoever runs it. Cheap to call often.
@@ -381,6 +400,11 @@ pub trait Supervisor: Send + Sync + 'static {
 
     /// Seconds until new work should no longer be started; `None` when there is no limit.
     fn seconds_left(&self) -> Option<f64>;
+
+    /// The run elsewhere that the job remembers for this action, if it was handed over.
+    fn remote_run(&self, _action: Action) -> Option<RemoteRun> {
+        None
+    }
 
     /// Called at named points of the engine (its `points` module), so that a fault test can stop the
     /// process there. Does nothing unless implemented.
@@ -418,6 +442,54 @@ pub trait Engine: Send + Sync + 'static {
         provenance: &Provenance,
         supervisor: std::sync::Arc<S>,
     ) -> impl Future<Output = Result<ActionResult, ActionStop>> + Send;
+
+    /// Tells a run to stop whose job has ended ([`ActionStop::Elsewhere`]). One that is over or unknown is left
+    /// alone. Nothing to do for an engine that hands nothing over.
+    ///
+    /// # Errors
+    /// [`RemoteError`] when the run may still go on.
+    fn abandon(&self, _run: &RemoteRun) -> impl Future<Output = Result<(), RemoteError>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
+/// What a run of Spark is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOrder {
+    /// Names the run, in up to 64 letters, digits, `_` and `-`. Started again under the same name, it is the same run.
+    pub token: String,
+    /// What the script is to read.
+    pub document: String,
+    /// The script, in Python.
+    pub script: &'static str,
+}
+
+/// Where a run of Spark stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunStatus {
+    /// It waits or runs.
+    Going,
+    /// It ended well.
+    Succeeded,
+    /// It failed or was stopped; for a person.
+    Failed(String),
+    /// There is no such run.
+    Unknown,
+}
+
+/// Runs Spark somewhere else, where large rewrites fit.
+pub trait SparkRuns: Send + Sync + 'static {
+    /// Starts a run, or finds the one that was started under the same token; returns its id.
+    fn start(&self, order: &RunOrder) -> impl Future<Output = Result<String, RemoteError>> + Send;
+
+    /// Where a run stands.
+    fn status(&self, run: &str) -> impl Future<Output = Result<RunStatus, RemoteError>> + Send;
+
+    /// What the script of the run of that token wrote; `None` when it wrote nothing.
+    fn output(&self, token: &str) -> impl Future<Output = Result<Option<String>, RemoteError>> + Send;
+
+    /// Tells a run to stop. One that is over or unknown is left alone.
+    fn cancel(&self, run: &str) -> impl Future<Output = Result<(), RemoteError>> + Send;
 }
 
 /// The wall clock.

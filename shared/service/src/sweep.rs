@@ -1,5 +1,5 @@
-//! Sweep: wakes the jobs that nothing else will wake, ends those whose attempts are spent, fails those whose
-//! message nobody could handle, and frees locks without a job.
+//! Sweep: wakes the jobs that nothing else will wake, also ended ones that left a run elsewhere, ends those whose
+//! attempts are spent, fails those whose message nobody could handle, and frees locks without a job.
 
 use futures::StreamExt;
 use snowpack_domain as domain;
@@ -90,7 +90,12 @@ async fn wake_job<S: JobStore, Q: JobQueue>(
         Sweep::Leave => {}
         Sweep::GiveUp => report.given_up += u64::from(give_up(store, clock, id).await?),
         Sweep::Send => {
-            tracing::info!(event = "job_recovered", job_id = %id, table = %job.table, attempt = job.attempt);
+            let event = if job.is_terminal() {
+                "remote_run_left"
+            } else {
+                "job_recovered"
+            };
+            tracing::info!(event, job_id = %id, table = %job.table, attempt = job.attempt);
             send(store, queue, clock, Versioned { value: job, version }, 0).await?;
             report.sent += 1;
         }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use snowpack_domain::EngineChoice;
+
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 
 /// What a default's value must be.
@@ -15,6 +17,8 @@ enum Kind {
     Ratio,
     /// `true` or `false`.
     Bool,
+    /// The name of an engine.
+    Engine,
 }
 
 /// Variable, property without its `snowpack.` prefix, and kind.
@@ -85,6 +89,8 @@ static DEFAULTS: &[(&str, &str, Kind)] = &[
         "orphan_scan_cadence_days",
         Kind::Span,
     ),
+    ("SNOWPACK_ENGINE", "engine", Kind::Engine),
+    ("SNOWPACK_MAX_NATIVE_HOURS", "max_native_hours", Kind::AtLeast(1)),
 ];
 
 impl Kind {
@@ -98,6 +104,7 @@ impl Kind {
             Self::Span => text.parse::<u32>().is_ok(),
             Self::Ratio => text.parse::<f64>().is_ok_and(|value| value > 0.0 && value <= 1.0),
             Self::Bool => text.parse::<bool>().is_ok(),
+            Self::Engine => text.parse::<EngineChoice>().is_ok(),
         }
     }
 
@@ -107,6 +114,7 @@ impl Kind {
             Self::Span => format!("a whole number of at most {}", u32::MAX),
             Self::Ratio => "a number above 0 and at most 1".to_owned(),
             Self::Bool => "true or false".to_owned(),
+            Self::Engine => EngineChoice::ALL.map(EngineChoice::as_str).join(", "),
         }
     }
 }
@@ -144,7 +152,7 @@ fn read<'a>(
 mod tests {
     use super::*;
     use snowpack_domain::{
-        Compaction, Duration, Expiry, JobOptions, OrphanRemoval, Properties, Thresholds, Timestamp,
+        Compaction, Duration, Expiry, HandOver, JobOptions, OrphanRemoval, Properties, Thresholds, Timestamp,
     };
 
     #[test]
@@ -164,6 +172,8 @@ mod tests {
             ("SNOWPACK_MAX_SNAPSHOT_COUNT", "20"),
             ("SNOWPACK_MAX_MANIFEST_COUNT", "30"),
             ("SNOWPACK_ORPHAN_SCAN_CADENCE_DAYS", "1"),
+            ("SNOWPACK_ENGINE", "auto"),
+            ("SNOWPACK_MAX_NATIVE_HOURS", "6"),
         ]);
         let defaults = deployment(&environment).unwrap();
         assert_eq!(defaults.len(), DEFAULTS.len());
@@ -203,6 +213,9 @@ mod tests {
             orphan_scan_cadence: Duration::from_days(1),
         };
         assert_eq!(Thresholds::resolve(properties), Ok(expected));
+        let hand_over = HandOver::resolve(properties).unwrap();
+        assert_eq!(hand_over.choice, EngineChoice::Auto);
+        assert_eq!(hand_over.max_native, Duration::from_seconds(6 * 3600));
     }
 
     #[test]
@@ -216,6 +229,7 @@ mod tests {
             ("SNOWPACK_MIN_SNAPSHOTS_TO_KEEP", "99999999999999999999"),
             ("SNOWPACK_PARTIAL_PROGRESS_MAX_COMMITS", " "),
             ("SNOWPACK_MAINTENANCE_CADENCE_HOURS", "4294967296"),
+            ("SNOWPACK_ENGINE", "Spark"),
         ]);
         let named: Vec<_> = deployment(&environment)
             .unwrap_err()
@@ -232,7 +246,8 @@ mod tests {
                 "SNOWPACK_REWRITE_DATA_REWRITE_ALL",
                 "SNOWPACK_MAX_SNAPSHOT_AGE_DAYS",
                 "SNOWPACK_MIN_SNAPSHOTS_TO_KEEP",
-                "SNOWPACK_MAINTENANCE_CADENCE_HOURS"
+                "SNOWPACK_MAINTENANCE_CADENCE_HOURS",
+                "SNOWPACK_ENGINE"
             ]
         );
     }

@@ -8,10 +8,12 @@ mod catalog;
 mod deployment;
 mod environment;
 mod function;
+mod spark;
 mod variables;
 
 pub use catalog::catalog;
 pub use deployment::deployment;
 pub use environment::{Environment, Problem, SettingsError};
 pub use function::{FunctionSettings, RunSettings, StoreSettings, SweeperSettings, crash_at, policy};
+pub use spark::{SparkSettings, spark};
 pub use variables::{VARIABLES, Variable};

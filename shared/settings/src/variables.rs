@@ -187,6 +187,36 @@ pub static VARIABLES: &[Variable] = &[
         "7",
         "Days between two searches of a table's storage for orphan files.",
     ),
+    variable(
+        "SNOWPACK_ENGINE",
+        "`native`",
+        "Who rewrites: `native`; `spark` on EMR Serverless; or `auto`, Spark for what takes too long or is refused natively.",
+    ),
+    variable(
+        "SNOWPACK_MAX_NATIVE_HOURS",
+        "4",
+        "With `auto`, a rewrite estimated to take the native engine longer goes to Spark.",
+    ),
+    variable(
+        "SNOWPACK_SPARK_APPLICATION_ID",
+        "none",
+        "The EMR Serverless application whose runs do what is handed to Spark; needs the next two.",
+    ),
+    variable(
+        "SNOWPACK_SPARK_EXECUTION_ROLE_ARN",
+        "none",
+        "The role those runs take on.",
+    ),
+    variable(
+        "SNOWPACK_SPARK_LOCATION",
+        "none",
+        "The folder for their scripts, orders and results, `s3://bucket/prefix`, outside of every table.",
+    ),
+    variable(
+        "SNOWPACK_SPARK_CONF",
+        "none",
+        "More settings of Spark for those runs, `name=value` pairs separated by semicolons; secrets as `EMR.secret@ARN`.",
+    ),
 ];
 
 #[cfg(test)]

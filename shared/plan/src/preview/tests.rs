@@ -156,3 +156,29 @@ async fn manifests_are_counted_as_a_rewrite_would_leave_them() {
     );
     assert_eq!((preview.source, preview.note), (PreviewSource::Live, None));
 }
+
+#[test]
+fn a_rewrite_that_goes_to_spark_says_so_with_its_numbers() {
+    let orc = |index| {
+        FileOf::data(&format!("f{index}"), 60 << 20).with(|file| {
+            file.file_format(iceberg::spec::DataFileFormat::Orc);
+        })
+    };
+    let state = state((0..6).map(orc).collect(), vec![]);
+    let mut table = DiskTable::new();
+    let refused = preview_of(&table, &state, Action::RewriteDataFiles);
+    assert!(refused.note.unwrap().contains("only Parquet is supported"));
+    table.json["properties"] = json!({"snowpack.engine": "auto"});
+    let preview = preview_of(&table, &state, Action::RewriteDataFiles);
+    assert!(
+        preview.note.as_ref().unwrap().contains("handed to Spark"),
+        "{preview:?}"
+    );
+    assert_eq!(
+        (number(&preview, "files_in"), number(&preview, "native_seconds")),
+        (Some(6), Some(2))
+    );
+    table.json["properties"] = json!({"snowpack.engine": "auto", "snowpack.verify": "content"});
+    let unsafe_there = preview_of(&table, &state, Action::RewriteDataFiles);
+    assert!(unsafe_there.note.unwrap().contains("verify=content"));
+}

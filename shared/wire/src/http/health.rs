@@ -224,7 +224,7 @@ fn names(actions: &[Action]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use snowpack_domain::{Metric, Severity, SkipCause, TableId, Timestamp};
+    use snowpack_domain::{Duration, Metric, Severity, SkipCause, TableId, Timestamp};
 
     fn health() -> TableHealth {
         TableHealth {

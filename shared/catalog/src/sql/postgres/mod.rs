@@ -19,7 +19,7 @@ use tokio_postgres::{Client, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::database::{Entry, NAMESPACES, Swap, SwapError, check_name, listed};
-use crate::config::{CatalogConfig, configuration};
+use crate::config::CatalogConfig;
 use crate::port::CatalogError;
 use address::Address;
 use failure::{Failure, update_error};
@@ -150,11 +150,9 @@ impl Postgres {
     }
 
     async fn has_namespaces(&self) -> Result<bool, CatalogError> {
-        let found = self.strings(
-            "SELECT to_regclass($1)::text WHERE to_regclass($1) IS NOT NULL",
-            &[text(&NAMESPACES)],
-        );
-        Ok(!found.await?.is_empty())
+        const SQL: &str = "SELECT to_regclass($1)::text WHERE to_regclass($1) IS NOT NULL";
+        let found = self.strings(SQL, &[text(&NAMESPACES)]).await?;
+        Ok(!found.is_empty())
     }
 
     /// A row of `iceberg_tables`. V0 has no `iceberg_type`; in V1 it is NULL or `TABLE` for tables.

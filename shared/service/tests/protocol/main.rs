@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod elsewhere;
 mod support;
 
 use std::sync::atomic::Ordering;
