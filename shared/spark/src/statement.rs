@@ -35,7 +35,7 @@ impl Call {
         }
     }
 
-    fn with_options(self, options: Options) -> Self {
+    fn with_options(self, options: &Options) -> Self {
         let pairs: Vec<String> = options
             .0
             .iter()
@@ -61,12 +61,12 @@ impl Call {
 struct Options(Vec<(&'static str, String)>);
 
 impl Options {
-    fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.0.push((name, value.to_string()));
+    fn with(mut self, name: &'static str, value: impl std::fmt::Display) -> Self {
+        self.0.push((name, format!("{value}")));
         self
     }
 
-    fn with_some(self, name: &'static str, value: Option<impl ToString>) -> Self {
+    fn with_some(self, name: &'static str, value: Option<impl std::fmt::Display>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -109,7 +109,7 @@ pub(crate) fn rewrite_data_files(catalog: &'static str, on: &TableId, settings: 
         .with("strategy", text(strategy))
         .with_text("sort_order", sort_order.as_deref())
         .with_text("where", settings.filter.as_deref())
-        .with_options(options)
+        .with_options(&options)
 }
 
 /// To Spark, a z-order is a sort order of its own form.
@@ -165,7 +165,7 @@ pub(crate) fn rewrite_position_deletes(
         .with("rewrite-job-order", job_order(settings.job_order));
     Call::new(catalog, "rewrite_position_delete_files", on)
         .with_text("where", settings.filter.as_deref())
-        .with_options(options)
+        .with_options(&options)
 }
 
 /// expire_snapshots.
