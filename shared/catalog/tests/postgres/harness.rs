@@ -110,9 +110,11 @@ impl Harness for Postgres {
                 "DROP TRIGGER first ON iceberg_tables; REVOKE UPDATE ON iceberg_tables FROM {schema}"
             )),
             // Another writer holds the row for longer than a commit waits.
-            Fault::Throttled => self.execute(&format!(
-                "GRANT UPDATE ON iceberg_tables TO {schema}; BEGIN; SELECT * FROM iceberg_tables FOR UPDATE"
-            )),
+            Fault::Throttled => {
+                self.execute(&format!("GRANT UPDATE ON iceberg_tables TO {schema}"));
+                self.execute("BEGIN");
+                self.execute("SELECT * FROM iceberg_tables FOR UPDATE");
+            }
             Fault::LostAnswer => {
                 self.execute("ROLLBACK");
                 self.proxy.cut.store(true, Ordering::SeqCst);

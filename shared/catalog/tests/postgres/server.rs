@@ -149,12 +149,9 @@ async fn views_and_names_that_cannot_be_addressed_are_left_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_are_created_once_and_changes_of_nothing_write_nothing() {
     let made = postgres().await;
-    let again = made
-        .catalog
-        .sql()
-        .unwrap()
-        .create_table(&made.table(), creation(made.folder.path()));
-    assert!(again.await.unwrap_err().to_string().contains("already exists"));
+    let (table, catalog) = (made.table(), made.catalog.sql().unwrap());
+    let again = catalog.create_table(&table, creation(made.folder.path())).await;
+    assert!(again.unwrap_err().to_string().contains("already exists"));
     let base = made.catalog.load(&made.table()).await.unwrap();
     let same = made.catalog.commit(&base, TableChange::default()).await;
     assert_eq!(same.unwrap().metadata_location, base.metadata_location);

@@ -49,7 +49,10 @@ impl Address {
     pub(super) fn parse(uri: &str, given: &CatalogConfig) -> Result<Self, CatalogError> {
         let (start, options) = uri.split_once('?').unwrap_or((uri, ""));
         let options = Options::read(options);
-        let uri = format!("{start}?{}", options.others.join("&"));
+        let uri = match options.others.is_empty() {
+            true => start.to_owned(),
+            false => format!("{start}?{}", options.others.join("&")),
+        };
         let mut config = Config::from_str(&uri).map_err(|error| {
             configuration(format!(
                 "the address of the PostgreSQL catalog cannot be read: {}",

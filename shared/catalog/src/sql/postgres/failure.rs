@@ -24,6 +24,10 @@ pub(super) enum Failure {
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
+            // Said to whoever comes first after the server or an administrator ended the connection.
+            Some(refusal) if matches!(refusal.code().code(), "57P01" | "57P02") => {
+                Self::Closed(refusal.message().to_owned())
+            }
             Some(refusal) => Self::Refused(refusal.code().clone(), refusal.message().to_owned()),
             None if error.is_closed() => Self::Closed(chain(&error)),
             None => Self::Other(chain(&error)),

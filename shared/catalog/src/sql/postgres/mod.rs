@@ -102,6 +102,7 @@ impl Postgres {
             text(&database),
             text(&name),
         ];
+        let what = format!("{}: {}", swap.table, self.place);
         let done = timeout(COMMIT_TIMEOUT, client.execute_typed(sql, &parameters)).await;
         match done {
             Ok(Ok(0)) => match self.find(&swap.table).await? {
@@ -109,8 +110,8 @@ impl Postgres {
                 None => Err(CatalogError::NoSuchTable(swap.table.to_string()).into()),
             },
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(update_error(&self.place, &error.into())),
-            Err(_elapsed) => Err(update_error(&self.place, &Failure::TooSlow)),
+            Ok(Err(error)) => Err(update_error(&what, &error.into())),
+            Err(_elapsed) => Err(update_error(&what, &Failure::TooSlow)),
         }
     }
 

@@ -55,7 +55,7 @@ fn authorities(file: Option<&Path>) -> Result<RootCertStore, CatalogError> {
     }
     if store.is_empty() {
         return Err(configuration(
-            "no authority is known that could vouch for the PostgreSQL server: name a file in sslrootcert"
+            "no certificate authority is known that could vouch for the PostgreSQL server: name a file in sslrootcert"
                 .to_owned(),
         ));
     }
