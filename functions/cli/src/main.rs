@@ -16,7 +16,7 @@ use clap::Parser;
 use snowpack_telemetry::{Format, log_to_stderr};
 
 use crate::args::{Cli, Command};
-use crate::output::{Exit, report_error};
+use crate::output::{Exit, log_filter, report_error};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -31,18 +31,6 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => report_error(&error),
     }
-}
-
-/// `SNOWPACK_LOG` when set, else what `-v` asks for; quiet by default, as progress and results speak already.
-fn log_filter(verbose: u8) -> String {
-    std::env::var("SNOWPACK_LOG").unwrap_or_else(|_| {
-        let level = match verbose {
-            0 => "error",
-            1 => "info",
-            _ => "debug",
-        };
-        format!("warn,snowpack={level}")
-    })
 }
 
 async fn dispatch(command: Command) -> anyhow::Result<Exit> {

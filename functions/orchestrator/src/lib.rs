@@ -1,8 +1,9 @@
-//! The orchestrator's event: a tick of the schedule, or what a person wants looked at.
+//! The orchestrator's event, a tick of the schedule or what a person wants looked at, and its answer.
 
 use serde_json::Value;
-use snowpack_domain::{DatabaseName, TableId};
+use snowpack_domain::{DatabaseName, Run, RunStatus, TableId};
 use snowpack_service::RunRequest;
+use snowpack_wire::http::RunBody;
 
 /// Members that only EventBridge's own events have.
 const SCHEDULED: &str = "detail-type";
@@ -62,7 +63,24 @@ pub fn read_event(event: &Value) -> Result<RunRequest, EventError> {
     })
 }
 
-fn names<T, E: std::fmt::Display>(
+/// What the function answers: the record. A run that failed is an error of the function too, so that the alarm on its
+/// errors sees it.
+///
+/// # Errors
+/// [`RunFailed`] with the run's error.
+pub fn answer(run: &Run) -> Result<RunBody, RunFailed> {
+    match run.status {
+        RunStatus::Failed => Err(RunFailed(run.error.clone().unwrap_or_default())),
+        RunStatus::Completed | RunStatus::Partial => Ok(RunBody::from(run)),
+    }
+}
+
+/// A run that came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the run failed: {0}")]
+pub struct RunFailed(pub String);
+
+fn names<T: PartialEq, E: std::fmt::Display>(
     value: Option<&Value>,
     member: &'static str,
     parse: impl Fn(&str) -> Result<T, E>,
@@ -82,7 +100,14 @@ fn names<T, E: std::fmt::Display>(
             reason: error.to_string(),
         })
     };
-    listed.iter().map(name).collect()
+    let mut names = Vec::new();
+    for value in listed {
+        let name = name(value)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -7,13 +7,10 @@ use anyhow::Context as _;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
-use snowpack_orchestrator::read_event;
+use snowpack_orchestrator::{answer, read_event};
 use snowpack_plan::CatalogTables;
-use snowpack_service::{
-    HealthBook, Orchestrator, RunLimits, Submitter, SystemClock, TableCache, TimeLimit, TimeSortedIds,
-};
+use snowpack_service::{Orchestrator, RunLimits, RunPorts, SystemClock, TimeLimit, TimeSortedIds};
 use snowpack_settings::{Environment, FunctionSettings, RunSettings};
-use snowpack_wire::http::RunBody;
 
 /// Time kept before the deadline to submit what was found and to keep the record.
 const RESERVE: Duration = Duration::from_secs(90);
@@ -23,44 +20,33 @@ async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
     snowpack_telemetry::log_to_stdout(environment.log_filter())?;
     let settings = FunctionSettings::read(&environment)?;
-    let RunSettings {
-        max_submissions,
-        max_active_jobs,
-    } = RunSettings::read(&environment)?;
+    let limits = RunSettings::read(&environment)?;
     let clients = AwsClients::load().await;
     let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
     let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
         .await
         .context("opening the catalog")?;
-    let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
-    let queue = Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url));
-    let tables = CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone());
-    let cache = Arc::new(TableCache::new(Arc::clone(&store), tables, SystemClock));
-    let book = HealthBook::new(Arc::clone(&cache), settings.policy);
-    let ids = Arc::new(TimeSortedIds::default());
-    let submitter = Submitter::new(Arc::clone(&store), queue, cache, SystemClock, Arc::clone(&ids));
-    let limits = RunLimits {
-        max_submissions,
-        max_active_jobs,
+    let ports = RunPorts {
+        store: Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name)),
+        queue: Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url)),
+        tables: CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone()),
+        clock: SystemClock,
+        ids: Arc::new(TimeSortedIds::default()),
     };
-    let orchestrator = Arc::new(Orchestrator::new(
-        store,
-        book,
-        submitter,
-        (SystemClock, ids),
-        limits,
-    ));
+    let limits = RunLimits {
+        max_submissions: limits.max_submissions,
+        max_active_jobs: limits.max_active_jobs,
+    };
+    let orchestrator = Arc::new(Orchestrator::new(ports, settings.policy, limits));
     let handler = service_fn(move |event: LambdaEvent<Value>| {
         let orchestrator = Arc::clone(&orchestrator);
         async move {
             let request = read_event(&event.payload)?;
             let left = event.context.deadline().duration_since(SystemTime::now());
             let limit = TimeLimit::after(left.unwrap_or_default().saturating_sub(RESERVE));
-            let run = orchestrator.run(&request, limit).await?;
-            Ok::<_, lambda_runtime::Error>(serde_json::to_value(RunBody::from(&run))?)
+            Ok::<_, lambda_runtime::Error>(answer(&orchestrator.run(&request, limit).await?)?)
         }
     });
-    lambda_runtime::run(handler)
-        .await
-        .map_err(|error| anyhow::anyhow!(error))
+    let ran = lambda_runtime::run(handler).await;
+    ran.map_err(|error| anyhow::anyhow!(error))
 }

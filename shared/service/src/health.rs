@@ -2,12 +2,17 @@
 //! orchestrator share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use snowpack_domain::{Advice, CacheEntry, Drain, Lock, Policy, Situation, TableHealth, TableId, Timestamp};
 
 use crate::failure::Failure;
-use crate::ports::{Clock, HealthStore, JobStore, Tables};
+use crate::ports::{CatalogUnavailable, Clock, HealthStore, JobStore, Tables};
 use crate::tables::TableCache;
+
+/// How long one table's metadata may take: less than what schedules keep of their time, so that one slow table neither
+/// stops a run nor outlasts it.
+const LONGEST_READ: Duration = Duration::from_secs(30);
 
 /// What is kept about a table beside its health.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +67,12 @@ impl<S: JobStore + HealthStore, T: Tables, C: Clock> HealthBook<S, T, C> {
     /// # Errors
     /// [`Failure::Unreadable`] when the table's metadata is damaged, others when a port failed.
     pub async fn live(&self, table: &TableId) -> Result<Option<TableHealth>, Failure> {
-        let Some(health) = self.cache.tables().health(table).await? else {
+        let read = tokio::time::timeout(LONGEST_READ, self.cache.tables().health(table)).await;
+        let took_too_long = |_| {
+            let seconds = LONGEST_READ.as_secs();
+            CatalogUnavailable(format!("the metadata of {table} was not read within {seconds} s"))
+        };
+        let Some(health) = read.map_err(took_too_long)?? else {
             return Ok(None);
         };
         self.cache.store().put_health(&health).await?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use snowpack_domain::{
-    CacheEntry, Candidate, DatabaseName, Drain, JobOptions, JobStatus, Lock, Run, RunId, Shortlist,
+    CacheEntry, Candidate, DatabaseName, Drain, JobOptions, JobStatus, Lock, Policy, Run, RunId, Shortlist,
     Situation, SkipCause, SubmitRefused, TableHealth, TableId, Timestamp, benefit,
 };
 
@@ -20,6 +20,7 @@ use crate::health::HealthBook;
 use crate::ports::{Clock, HealthStore, Ids, JobFilter, JobQueue, JobStore, PageRequest, RunStore, Tables};
 use crate::submit::{SubmitRefusal, SubmitRequest, Submitter};
 use crate::sync::{PAGE, list_failure};
+use crate::tables::TableCache;
 use crate::time_limit::TimeLimit;
 use settle::settle_earlier_runs;
 use tally::Tally;
@@ -54,10 +55,25 @@ pub struct RunRequest {
 pub struct Orchestrator<S, Q, T, C, I> {
     store: Arc<S>,
     book: HealthBook<S, T, C>,
-    submitter: Submitter<S, Q, T, C, I>,
+    submitter: Submitter<S, Q, T, C, Arc<I>>,
     clock: C,
-    ids: I,
+    ids: Arc<I>,
     limits: RunLimits,
+}
+
+/// What a run works on.
+#[derive(Debug)]
+pub struct RunPorts<S, Q, T, C, I> {
+    /// Jobs, locks, the table cache, health and runs.
+    pub store: Arc<S>,
+    /// The job queue.
+    pub queue: Arc<Q>,
+    /// The catalog.
+    pub tables: T,
+    /// The clock.
+    pub clock: C,
+    /// Where ids of jobs and runs come from.
+    pub ids: Arc<I>,
 }
 
 impl<S, Q, T, C, I> Orchestrator<S, Q, T, C, I>
@@ -65,17 +81,21 @@ where
     S: JobStore + HealthStore + RunStore,
     Q: JobQueue,
     T: Tables,
-    C: Clock,
+    C: Clock + Clone,
     I: Ids,
 {
-    /// An orchestrator over these ports.
-    pub fn new(
-        store: Arc<S>,
-        book: HealthBook<S, T, C>,
-        submitter: Submitter<S, Q, T, C, I>,
-        (clock, ids): (C, I),
-        limits: RunLimits,
-    ) -> Self {
+    /// An orchestrator over these ports, for tables that `policy` maintains by themselves.
+    pub fn new(ports: RunPorts<S, Q, T, C, I>, policy: Policy, limits: RunLimits) -> Self {
+        let RunPorts {
+            store,
+            queue,
+            tables,
+            clock,
+            ids,
+        } = ports;
+        let cache = Arc::new(TableCache::new(Arc::clone(&store), tables, clock.clone()));
+        let book = HealthBook::new(Arc::clone(&cache), policy);
+        let submitter = Submitter::new(Arc::clone(&store), queue, cache, clock.clone(), Arc::clone(&ids));
         Self {
             store,
             book,
@@ -95,10 +115,15 @@ where
         let id = RunId::new(self.ids.job_id(started_at));
         let mut tally = Tally::new(id, started_at, request.dry_run);
         self.store.put_run(&tally.unfinished()).await?;
-        if let Err(error) = settle_earlier_runs(&*self.store).await {
+        if let Err(error) = settle_earlier_runs(&*self.store, started_at).await {
             tracing::warn!(%error, "the counts of earlier runs could not be brought up to date");
         }
-        if let Err(error) = self.look_and_submit(request, limit, &mut tally).await {
+        let mut shortlist = Shortlist::new(self.limits.max_submissions + SPARE_CANDIDATES);
+        if let Err(error) = self.look(request, limit, (&mut shortlist, &mut tally)).await {
+            tally.fail(&error);
+        }
+        // What was found is submitted, whatever ended the search.
+        if let Err(error) = self.submit_best(shortlist, &mut tally).await {
             tally.fail(&error);
         }
         let run = tally.finished(self.clock.now());
@@ -116,28 +141,25 @@ where
         Ok(run)
     }
 
-    async fn look_and_submit(
+    /// Looks at every table asked for.
+    async fn look(
         &self,
         request: &RunRequest,
         limit: TimeLimit,
-        tally: &mut Tally,
+        (shortlist, tally): (&mut Shortlist, &mut Tally),
     ) -> Result<(), Failure> {
         let drain = self.store.drain().await?.value;
-        let slots = self.free_slots().await?;
-        let mut shortlist = Shortlist::new(slots + SPARE_CANDIDATES);
         for database in scopes(request) {
             let mut cursor = None;
             loop {
                 let page = self.page(request, database, cursor, tally).await?;
-                self.assess(page.items, &drain, limit, (&mut shortlist, tally))
-                    .await?;
+                self.assess(page.items, &drain, limit, (shortlist, tally)).await?;
                 cursor = page.next;
                 if cursor.is_none() {
                     break;
                 }
             }
         }
-        self.submit_best(shortlist, slots, request.dry_run, tally).await;
         Ok(())
     }
 
@@ -192,9 +214,10 @@ where
             |table: &&TableId| request.databases.is_empty() || request.databases.contains(&table.database);
         let mut entries = Vec::new();
         for table in request.tables.iter().filter(is_wanted) {
-            match self.book.cache().find(table).await? {
-                Some(entry) => entries.push(entry),
-                None => tally.note(format!("{table} is not in the table cache")),
+            match self.book.cache().find(table).await {
+                Ok(Some(entry)) => entries.push(entry),
+                Ok(None) => tally.note(format!("the catalog has no table {table}")),
+                Err(error) => tally.note(format!("{table} could not be looked up: {error}")),
             }
         }
         Ok(entries)
@@ -229,7 +252,7 @@ where
         let mut kept = self.store.latest_health(&tables).await?;
         let looks = wanted.into_iter().map(|(entry, lock)| {
             let kept = kept.remove(&entry.table);
-            self.look(entry, lock, kept, limit)
+            self.look_at(entry, lock, kept, limit)
         });
         let mut looks = std::pin::pin!(stream::iter(looks).buffer_unordered(CONCURRENT_READS));
         while let Some(look) = looks.next().await {
@@ -240,7 +263,13 @@ where
         Ok(())
     }
 
-    async fn look(&self, entry: CacheEntry, lock: Lock, kept: Option<TableHealth>, limit: TimeLimit) -> Look {
+    async fn look_at(
+        &self,
+        entry: CacheEntry,
+        lock: Lock,
+        kept: Option<TableHealth>,
+        limit: TimeLimit,
+    ) -> Look {
         if limit.is_reached() {
             return Look::NoTime;
         }
@@ -273,13 +302,15 @@ where
         })
     }
 
-    /// Submits the best candidates until the slots are taken.
-    async fn submit_best(&self, shortlist: Shortlist, slots: usize, dry_run: bool, tally: &mut Tally) {
+    /// Submits the best candidates until the slots are taken. Each job is in the record before the next is submitted, so
+    /// that a run that dies is known by its jobs.
+    async fn submit_best(&self, shortlist: Shortlist, tally: &mut Tally) -> Result<(), Failure> {
+        let slots = self.free_slots().await?;
         for candidate in shortlist.into_best_first() {
             if tally.submitted() >= slots {
-                return;
+                break;
             }
-            if dry_run {
+            if tally.is_dry_run() {
                 tally.would_submit();
                 continue;
             }
@@ -292,15 +323,20 @@ where
                 idempotency_key: None,
             };
             match self.submitter.submit(request).await {
-                Ok(Ok(job)) => tally.submit(&job),
+                Ok(Ok(job)) => {
+                    tally.submit(&job);
+                    self.store.put_run(&tally.unfinished()).await?;
+                }
                 Ok(Err(SubmitRefusal::Protocol(SubmitRefused::Busy(_)))) => tally.skip(SkipCause::ActiveJob),
                 Ok(Err(SubmitRefusal::Protocol(SubmitRefused::Draining(_)))) => {
-                    return tally.skip(SkipCause::Draining);
+                    tally.skip(SkipCause::Draining);
+                    break;
                 }
                 Ok(Err(refused)) => tally.note(format!("{table} was refused: {refused:?}")),
                 Err(error) => tally.note(format!("{table} could not be submitted: {error}")),
             }
         }
+        Ok(())
     }
 }
 

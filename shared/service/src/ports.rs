@@ -228,7 +228,8 @@ pub trait HealthStore: Send + Sync + 'static {
     /// Keeps a report: in the history, and as the newest unless a newer one is stored.
     fn put_health(&self, health: &TableHealth) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The newest reports of these tables, in no order; tables without one are left out.
+    /// The newest reports of these tables, in no order; tables without one, or with one that cannot be read, are left
+    /// out.
     fn latest_health(
         &self,
         tables: &[TableId],

@@ -209,6 +209,11 @@ impl<S: JobStore, T: Tables> Sync<'_, S, T> {
         for (table, read) in found {
             let known = cached.remove(&table);
             let entry = match read {
+                // Its metadata is damaged now; what it said of itself before still counts, an opt-out first of all.
+                Ok(Some(entry)) if entry.location.is_none() && known.is_some() => {
+                    self.report.unreadable += 1;
+                    continue;
+                }
                 Ok(Some(entry)) => CacheEntry {
                     generation: self.generation,
                     ..entry

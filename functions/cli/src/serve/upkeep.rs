@@ -8,7 +8,7 @@ use snowpack_domain::Policy;
 use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_plan::CatalogTables;
 use snowpack_service::{
-    HealthBook, Orchestrator, RunLimits, RunRequest, Submitter, SystemClock, TableCache, TimeLimit,
+    HealthBook, Orchestrator, RunLimits, RunPorts, RunRequest, SystemClock, TableCache, TimeLimit,
     TimeSortedIds, sweep, sync_health, sync_tables,
 };
 use snowpack_settings::RunSettings;
@@ -33,13 +33,9 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    fn cache(&self) -> Arc<TableCache<SqliteStore, Tables, SystemClock>> {
-        let store = Arc::clone(&self.store);
-        Arc::new(TableCache::new(store, self.tables.clone(), SystemClock))
-    }
-
     fn book(&self) -> HealthBook<SqliteStore, Tables, SystemClock> {
-        HealthBook::new(self.cache(), self.policy.clone())
+        let cache = TableCache::new(Arc::clone(&self.store), self.tables.clone(), SystemClock);
+        HealthBook::new(Arc::new(cache), self.policy.clone())
     }
 
     /// Keeps the table cache and the health of tables up to date.
@@ -70,15 +66,18 @@ impl Upkeep {
 
     /// Submits what is due, again and again.
     pub(super) async fn orchestrate(self, every: Duration, settings: RunSettings) -> anyhow::Result<()> {
-        let ids = Arc::new(TimeSortedIds::default());
-        let (store, queue) = (Arc::clone(&self.store), Arc::clone(&self.queue));
-        let submitter = Submitter::new(store, queue, self.cache(), SystemClock, Arc::clone(&ids));
+        let ports = RunPorts {
+            store: Arc::clone(&self.store),
+            queue: Arc::clone(&self.queue),
+            tables: self.tables.clone(),
+            clock: SystemClock,
+            ids: Arc::new(TimeSortedIds::default()),
+        };
         let limits = RunLimits {
             max_submissions: settings.max_submissions,
             max_active_jobs: settings.max_active_jobs,
         };
-        let store = Arc::clone(&self.store);
-        let orchestrator = Orchestrator::new(store, self.book(), submitter, (SystemClock, ids), limits);
+        let orchestrator = Orchestrator::new(ports, self.policy.clone(), limits);
         while !self.is_stopped_within(every).await {
             let run = orchestrator.run(&RunRequest::default(), TimeLimit::none()).await;
             if let Err(error) = run {

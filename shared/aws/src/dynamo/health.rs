@@ -74,10 +74,17 @@ pub(super) async fn latest(
 ) -> Result<HashMap<TableId, TableHealth>, StoreError> {
     let wanted: Vec<_> = tables.iter().map(keys::latest_health).collect();
     let found = store.get_all(&wanted).await?;
-    let reports = found.iter().map(read);
-    reports
-        .map(|report| report.map(|report| (report.table.clone(), report)))
-        .collect()
+    let mut reports = HashMap::with_capacity(found.len());
+    for item in &found {
+        match read(item) {
+            Ok(report) => {
+                reports.insert(report.table.clone(), report);
+            }
+            // As good as none: it is read anew.
+            Err(error) => tracing::warn!(%error, "a health report cannot be read"),
+        }
+    }
+    Ok(reports)
 }
 
 /// A page of a table's reports, newest first.

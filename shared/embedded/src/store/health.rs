@@ -39,8 +39,13 @@ pub(super) fn latest(
     for table in tables {
         let names = params![table.database.as_str(), table.table.as_str()];
         let document: Option<String> = statement.query_row(names, |row| row.get(0)).optional()?;
-        if let Some(document) = document {
-            found.insert(table.clone(), decode_health(&document)?);
+        match document.as_deref().map(decode_health) {
+            Some(Ok(report)) => {
+                found.insert(table.clone(), report);
+            }
+            // As good as none: it is read anew.
+            Some(Err(error)) => tracing::warn!(%table, %error, "a health report cannot be read"),
+            None => {}
         }
     }
     Ok(found)

@@ -79,6 +79,10 @@ impl Tally {
         None
     }
 
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     pub(super) fn submitted(&self) -> usize {
         self.submitted
     }
