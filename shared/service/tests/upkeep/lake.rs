@@ -43,6 +43,7 @@ pub(crate) struct Lake {
     catalog: Arc<Catalog>,
     pub(crate) clock: ManualClock,
     pub(crate) store: Arc<SqliteStore>,
+    ids: Arc<SequentialIds>,
     _folder: Arc<tempfile::TempDir>,
 }
 
@@ -62,6 +63,7 @@ impl Lake {
             catalog: Arc::new(catalog),
             clock: ManualClock::new(snowpack_testkit::time(0)),
             store: Arc::new(store),
+            ids: Arc::default(),
             _folder: Arc::new(folder),
         }
     }
@@ -128,7 +130,7 @@ impl Lake {
             queue: Arc::new(self.store.queue(self.clock.clone())),
             tables: self.clone(),
             clock: self.clock.clone(),
-            ids: Arc::new(SequentialIds::default()),
+            ids: Arc::clone(&self.ids),
         };
         Orchestrator::new(ports, policy, limits)
     }
