@@ -186,6 +186,7 @@ impl PreviewRequest<'_> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn refused(reason: impl ToString) -> NoPreview {
     NoPreview::Refused(reason.to_string())
 }

@@ -69,7 +69,7 @@ impl RunStore for SqliteStore {
         let limit = page.limit;
         let read = self
             .database
-            .read(move |transaction| runs::list(transaction, after, limit));
+            .read(move |transaction| runs::list(transaction, after.as_ref(), limit));
         Ok(read.await.map_err(StoreError::from)?)
     }
 }

@@ -29,10 +29,10 @@ pub(super) fn run(transaction: &Transaction<'_>, id: &RunId) -> Result<Option<Ru
 /// A page of runs, newest start first, right behind `after`.
 pub(super) fn list(
     transaction: &Transaction<'_>,
-    after: Option<(Timestamp, RunId)>,
+    after: Option<&(Timestamp, RunId)>,
     limit: usize,
 ) -> Result<Page<Run>, DatabaseError> {
-    let (time, id) = match &after {
+    let (time, id) = match after {
         Some((time, id)) => (time.as_micros(), id.as_str()),
         None => (i64::MAX, "~"),
     };

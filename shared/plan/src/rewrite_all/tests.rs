@@ -1,3 +1,5 @@
+//! A job that rewrites every file takes each of them once, however many commits it makes.
+
 use std::collections::HashMap;
 
 use iceberg::spec::{DataContentType, DataFileFormat};

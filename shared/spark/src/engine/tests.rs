@@ -20,7 +20,7 @@ fn table_id() -> TableId {
 struct OneTable(Value);
 
 impl OneTable {
-    fn with(properties: Value) -> Self {
+    fn with(properties: &Value) -> Self {
         Self(json!({
             "format-version": 2, "table-uuid": "9c12d441-03fe-4693-9a96-a0705ddf69c1", "location": "memory:///t",
             "last-sequence-number": 0, "last-updated-ms": 1_700_000_000_000_i64, "last-column-id": 1,
@@ -173,7 +173,7 @@ struct Scene {
     runs: Runs,
 }
 
-fn scene_at(now: i64, properties: Value, has_spark: bool) -> Scene {
+fn scene_at(now: i64, properties: &Value, has_spark: bool) -> Scene {
     let (native, runs) = (Native::default(), Runs::default());
     let engine = HandingOver::new(
         native.clone(),
@@ -236,9 +236,9 @@ fn remembered(started_at: i64) -> Holder {
 
 #[tokio::test]
 async fn native_tables_never_meet_spark() {
-    let scene = scene_at(0, json!({}), true);
+    let scene = scene_at(0, &json!({}), true);
     scene.run(REWRITE, Holder::default()).await.unwrap();
-    let encrypted = scene_at(0, encrypted("native"), true);
+    let encrypted = scene_at(0, &encrypted("native"), true);
     encrypted.run(REWRITE, Holder::default()).await.unwrap();
     assert_eq!(
         (scene.native_runs(), encrypted.native_runs()),
@@ -249,7 +249,7 @@ async fn native_tables_never_meet_spark() {
 
 #[tokio::test]
 async fn what_is_refused_natively_is_started_on_spark_and_the_run_handed_back() {
-    let scene = scene_at(50, encrypted("auto"), true);
+    let scene = scene_at(50, &encrypted("auto"), true);
     scene.preflight(REWRITE, &JobOptions::default()).await.unwrap();
     let stop = scene.run(REWRITE, Holder::default()).await.unwrap_err();
     let ActionStop::Elsewhere {
@@ -271,7 +271,7 @@ async fn what_is_refused_natively_is_started_on_spark_and_the_run_handed_back() 
 
 #[tokio::test]
 async fn orphans_stay_native_whatever_is_set() {
-    let scene = scene_at(0, encrypted("spark"), true);
+    let scene = scene_at(0, &encrypted("spark"), true);
     scene
         .run(Action::RemoveOrphanFiles, Holder::default())
         .await
@@ -281,7 +281,7 @@ async fn orphans_stay_native_whatever_is_set() {
 
 #[tokio::test]
 async fn spark_is_not_started_for_nothing() {
-    let scene = scene_at(0, json!({"snowpack.engine": "spark"}), true);
+    let scene = scene_at(0, &json!({"snowpack.engine": "spark"}), true);
     let result = scene.run(REWRITE, Holder::default()).await.unwrap();
     assert_eq!(
         result.outcome,
@@ -292,7 +292,7 @@ async fn spark_is_not_started_for_nothing() {
 
 #[tokio::test]
 async fn nothing_is_started_without_the_fence() {
-    let scene = scene_at(0, encrypted("spark"), true);
+    let scene = scene_at(0, &encrypted("spark"), true);
     let revoked = Holder {
         is_revoked: true,
         ..Holder::default()
@@ -305,7 +305,7 @@ async fn nothing_is_started_without_the_fence() {
 #[tokio::test]
 async fn a_run_is_looked_at_less_often_as_it_grows_old() {
     for (age, expected) in [(0, 20), (300, 30), (3_600, 120), (40_000, 120)] {
-        let scene = scene_at(age, encrypted("spark"), true);
+        let scene = scene_at(age, &encrypted("spark"), true);
         let stop = scene.run(REWRITE, remembered(0)).await.unwrap_err();
         let ActionStop::Elsewhere {
             resume_after_seconds, ..
@@ -319,7 +319,7 @@ async fn a_run_is_looked_at_less_often_as_it_grows_old() {
 
 /// What becomes of a run that ended like this.
 async fn ended(status: RunStatus, output: Option<&str>) -> Result<ActionResult, ActionStop> {
-    let scene = scene_at(100, encrypted("spark"), true);
+    let scene = scene_at(100, &encrypted("spark"), true);
     scene.run(REWRITE, Holder::default()).await.unwrap_err();
     {
         let mut spark = scene.runs.0.lock().unwrap();
@@ -370,7 +370,7 @@ async fn what_went_wrong_with_a_run_is_said() {
 
 #[tokio::test]
 async fn a_service_that_is_away_is_tried_again() {
-    let scene = scene_at(0, encrypted("spark"), true);
+    let scene = scene_at(0, &encrypted("spark"), true);
     scene.runs.0.lock().unwrap().is_away = true;
     let stop = scene.run(REWRITE, Holder::default()).await.unwrap_err();
     assert!(matches!(stop, ActionStop::Failed { retry: true, .. }), "{stop:?}");
@@ -379,7 +379,7 @@ async fn a_service_that_is_away_is_tried_again() {
 #[tokio::test]
 async fn looks_in_vain_cost_nothing_until_no_run_can_go_on_any_more() {
     for (hours, is_patient) in [(1, true), (12, true), (13, false)] {
-        let scene = scene_at(hours * 3600, encrypted("spark"), true);
+        let scene = scene_at(hours * 3600, &encrypted("spark"), true);
         scene.runs.0.lock().unwrap().is_away = true;
         let stop = scene.run(REWRITE, remembered(0)).await.unwrap_err();
         let waits = matches!(stop, ActionStop::Elsewhere { .. });
@@ -390,7 +390,7 @@ async fn looks_in_vain_cost_nothing_until_no_run_can_go_on_any_more() {
 
 #[tokio::test]
 async fn without_spark_a_table_that_asks_for_it_is_refused_in_words() {
-    let scene = scene_at(0, json!({"snowpack.engine": "spark"}), false);
+    let scene = scene_at(0, &json!({"snowpack.engine": "spark"}), false);
     let refused = scene
         .preflight(REWRITE, &JobOptions::default())
         .await
@@ -413,7 +413,7 @@ async fn without_spark_a_table_that_asks_for_it_is_refused_in_words() {
 
 #[tokio::test]
 async fn a_filter_may_do_no_more_than_it_does_natively() {
-    let scene = scene_at(0, encrypted("spark"), true);
+    let scene = scene_at(0, &encrypted("spark"), true);
     let mut options = JobOptions::default();
     let filter = OptionValue::Text("reflect('java.lang.System', 'exit', 1) = 1".into());
     options.set(REWRITE, "where", filter).unwrap();
@@ -423,7 +423,7 @@ async fn a_filter_may_do_no_more_than_it_does_natively() {
 
 #[tokio::test]
 async fn an_abandoned_run_is_cancelled() {
-    let scene = scene_at(0, encrypted("spark"), true);
+    let scene = scene_at(0, &encrypted("spark"), true);
     let run = remembered(0).run.unwrap();
     scene.engine.abandon(&run).await.unwrap();
     assert_eq!(scene.runs.0.lock().unwrap().cancelled, ["00f1"]);
@@ -431,7 +431,7 @@ async fn an_abandoned_run_is_cancelled() {
 
 #[tokio::test]
 async fn progress_shows_that_a_run_goes_on() {
-    let scene = scene_at(0, encrypted("spark"), true);
+    let scene = scene_at(0, &encrypted("spark"), true);
     let holder = Arc::new(Holder::default());
     let provenance = Provenance {
         job: Some(JobId::from_u128(7)),

@@ -228,6 +228,6 @@ async fn query(client: &Client, sql: &str, parameters: Parameters<'_>) -> Result
     }
 }
 
-fn text<'a>(value: &'a (dyn ToSql + Sync)) -> (&'a (dyn ToSql + Sync), Type) {
+fn text(value: &(dyn ToSql + Sync)) -> (&(dyn ToSql + Sync), Type) {
     (value, Type::TEXT)
 }
