@@ -22,11 +22,28 @@ def lake(emulator):
     return Lake(emulator)
 
 
+# Tables are maintained by themselves only when they ask for it, so that the other tests' tables are left alone.
+PARAMETERS = {
+    "Architecture": "x86_64",
+    "DataBuckets": BUCKET,
+    "GlueDatabases": f"{DATABASE},{SAMPLE_DATABASE}",
+    "Enrolment": "opt-in",
+    "MaintenanceCadenceHours": "0",
+    "OrchestratorSchedule": "rate(1 minute)",
+    "SyncSchedule": "rate(1 minute)",
+}
+
+
 @pytest.fixture(scope="session")
-def stack(emulator, lake, tmp_path_factory):
+def build(tmp_path_factory):
+    """The folder that is deployed from."""
+    return tmp_path_factory.mktemp("build")
+
+
+@pytest.fixture(scope="session")
+def stack(emulator, lake, build):
     """The outputs of the deployed template."""
-    parameters = {"Architecture": "x86_64", "DataBuckets": BUCKET, "GlueDatabases": f"{DATABASE},{SAMPLE_DATABASE}"}
-    return deploy(emulator, tmp_path_factory.mktemp("build"), parameters)
+    return deploy(emulator, build, PARAMETERS)
 
 
 @pytest.fixture(scope="session")

@@ -16,13 +16,13 @@ STACK = "snowpack-e2e"
 DEPLOY_SECONDS = 300
 
 
-def deploy(emulator, directory, parameters, binaries=places.binary):
-    """Deploys and returns the stack's outputs by name."""
+def deploy(emulator, directory, parameters, stack=STACK, binaries=places.binary):
+    """Deploys, or deploys again, and returns the stack's outputs by name."""
     emulator.client("s3").create_bucket(Bucket="deployment")
     overrides = [f"{name}={value}" for name, value in parameters.items()]
     command = [
-        places.tool("sam", "sam"), "deploy", "--template-file", stage(directory, binaries), "--stack-name", STACK,
-        "--s3-bucket", "deployment", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar",
+        places.tool("sam", "sam"), "deploy", "--template-file", stage(directory, binaries), "--stack-name", stack,
+        "--s3-bucket", "deployment", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar", "--no-fail-on-empty-changeset",
         "--parameter-overrides", *overrides,
     ]  # fmt: skip
     environment = {**emulator.environment(), "SAM_CLI_TELEMETRY": "0"}
@@ -31,8 +31,8 @@ def deploy(emulator, directory, parameters, binaries=places.binary):
     )
     if done.returncode != 0:
         raise RuntimeError(f"sam deploy failed:\n{done.stdout[-4000:]}")
-    stack = emulator.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    deployed = emulator.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in deployed["Outputs"]}
 
 
 def stage(directory, binaries):
@@ -41,8 +41,9 @@ def stage(directory, binaries):
     for name, resource in built["Resources"].items():
         if resource["Type"] == "AWS::Serverless::Function":
             binary = binaries(resource["Metadata"]["BuildProperties"]["Binary"])
-            (directory / name).mkdir()
-            _link_or_copy(binary, directory / name / "bootstrap")
+            if not (directory / name).exists():
+                (directory / name).mkdir()
+                _link_or_copy(binary, directory / name / "bootstrap")
             resource["Properties"]["CodeUri"] = name
     # AWS turns the parameter's text into a number; ministack's queue poller compares it as it comes.
     scaling = built["Resources"]["WorkerFunction"]["Properties"]["Events"]["Jobs"]["Properties"]["ScalingConfig"]

@@ -16,7 +16,7 @@ def tool(environment, name):
 
 def binary(name):
     """A release binary of this workspace."""
-    return _existing(TARGET / "release" / name, "run cargo build --release -p snowpack-api -p snowpack-worker -p snowpack-sweeper")
+    return _existing(TARGET / "release" / name, "run tests/run build")
 
 
 def _existing(path, remedy):

@@ -26,6 +26,14 @@ def test_the_sweeper_finds_nothing_to_do(emulator, stack):
     assert report == {"sent": 0, "given_up": 0, "dead_letters": 0, "freed": 0}
 
 
+def test_sync_and_orchestrator_understand_their_schedules(emulator, stack):
+    synced = invoke(emulator, stack["SyncFunctionName"], EVENTS / "sync-schedule.json")
+    assert synced["tables"] >= 0
+    for event in ("orchestrator-schedule", "orchestrator-dry-run"):
+        run = invoke(emulator, stack["OrchestratorFunctionName"], EVENTS / f"{event}.json")
+        assert run["status"] == "completed", run
+
+
 def invoke(emulator, function, path):
     answer = emulator.client("lambda").invoke(FunctionName=function, Payload=path.read_bytes())
     assert "FunctionError" not in answer, answer["Payload"].read()

@@ -90,7 +90,8 @@ def test_functions_are_built_by_cargo_lambda_from_a_package_of_that_name(name):
 
 def test_functions_are_given_only_settings_they_document():
     documented = (ROOT / "docs" / "configuration.md").read_text()
-    for variable in TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]:
+    own = [function["Environment"]["Variables"] for function in FUNCTIONS.values() if "Environment" in function]
+    for variable in {v for variables in [TEMPLATE["Globals"]["Function"]["Environment"]["Variables"], *own] for v in variables}:
         assert f"`{variable}`" in documented
 
 
@@ -148,11 +149,78 @@ def test_the_sweeper_runs_every_minute_and_touches_jobs_and_locks_only():
     }
 
 
+def leading_keys(role):
+    """The partitions of the state table that a role may write."""
+    conditions = [s["Condition"] for s in statements(role) if "dynamodb:PutItem" in listed(s["Action"])]
+    [condition] = conditions
+    return condition["ForAnyValue:StringLikeIfExists"]["dynamodb:LeadingKeys"]
+
+
+def test_sync_reads_tables_and_writes_what_is_known_of_them():
+    event = properties("SyncFunction")["Events"]["Schedule"]
+    assert event == {"Type": "Schedule", "Properties": {"Schedule": {"Ref": "SyncSchedule"}}}
+    assert TEMPLATE["Parameters"]["SyncSchedule"]["Default"] == "rate(5 minutes)"
+    assert properties("SyncFunction")["Timeout"] < 300, "one sync ends before the next begins"
+    assert actions("SyncRole", "s3") == {"s3:GetObject", "s3:ListBucket"}
+    assert actions("SyncRole", "glue") == {"glue:GetDatabases", "glue:GetTable", "glue:GetTables"}
+    assert not actions("SyncRole", "sqs")
+    assert not any(key.startswith("JOB") for key in leading_keys("SyncRole"))
+
+
+def test_the_orchestrator_submits_and_never_touches_tables():
+    event = properties("OrchestratorFunction")["Events"]["Schedule"]
+    assert event == {
+        "Type": "Schedule",
+        "Properties": {"Schedule": {"Ref": "OrchestratorSchedule"}, "State": {"Ref": "OrchestratorState"}},
+    }
+    assert TEMPLATE["Parameters"]["OrchestratorSchedule"]["Default"] == "rate(2 hours)"
+    assert actions("OrchestratorRole", "s3") == {"s3:GetObject", "s3:ListBucket"}
+    assert actions("OrchestratorRole", "glue") == {"glue:GetTable"}
+    assert actions("OrchestratorRole", "sqs") == {"sqs:SendMessage"}
+    assert "SETTINGS" not in leading_keys("OrchestratorRole")
+
+
+@pytest.mark.parametrize("role", ["ApiRole", "SyncRole", "OrchestratorRole"])
+def test_only_the_worker_can_read_data_files(role):
+    [files] = [s for s in statements(role) if "s3:GetObject" in listed(s["Action"])]
+    assert "/*/metadata/*" in json.dumps(files["Resource"])
+
+
+def test_a_failing_or_silent_function_raises_an_alarm():
+    alarms = of_type("AWS::CloudWatch::Alarm").values()
+    watched = {(a["MetricName"], a["Dimensions"][0]["Value"].get("Ref")) for a in alarms if a["Namespace"] == "AWS/Lambda"}
+    for function in FUNCTIONS:
+        assert {("Errors", function), ("Throttles", function)} <= watched
+    [silent] = [a for a in alarms if a["MetricName"] == "Invocations"]
+    assert (silent["Dimensions"][0]["Value"], silent["TreatMissingData"]) == ({"Ref": "SweeperFunction"}, "breaching")
+
+
+def test_every_threshold_can_be_set_and_is_left_to_the_table_by_default():
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    for name in ("TargetFileSizeBytes", "MaxSnapshotAgeDays", "MinSnapshotsToKeep"):
+        assert TEMPLATE["Parameters"][name]["Default"] == ""
+        assert {"Ref": name} in variables.values()
+
+
 def test_glue_is_reached_in_one_account_and_region_only():
     for role in ROLES:
         for statement in statements(role):
             if any(action.startswith("glue:") for action in listed(statement["Action"])):
                 assert set(statement["Condition"]["StringEquals"]) == {"aws:ResourceAccount", "aws:RequestedRegion"}
+
+
+def test_spark_is_one_application_with_one_role_and_off_by_default():
+    assert TEMPLATE["Parameters"]["Engine"]["Default"] == "native"
+    assert TEMPLATE["Parameters"]["SparkApplicationId"]["Default"] == ""
+    assert "HasSpark" in {policy["Fn::If"][0] for policy in properties("WorkerRole")["Policies"] if "Fn::If" in policy}
+    [lent] = [s for s in statements("WorkerRole") if s["Action"] == "iam:PassRole"]
+    assert lent["Resource"]["Fn::Sub"].endswith(":role/${SparkExecutionRoleName}")
+    assert lent["Condition"] == {"StringEquals": {"iam:PassedToService": "emr-serverless.amazonaws.com"}}
+    assert actions("WorkerRole", "emr-serverless") == {f"emr-serverless:{a}JobRun" for a in ("Start", "Get", "Cancel")}
+    for statement in statements("WorkerRole"):
+        if "emr-serverless" in json.dumps(statement["Action"]):
+            assert "/applications/${SparkApplicationId}" in json.dumps(statement["Resource"])
+    assert not any(actions(role, "emr-serverless") or actions(role, "iam") for role in ROLES if role != "WorkerRole")
 
 
 def test_every_parameter_is_described_and_grouped():

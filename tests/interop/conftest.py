@@ -1,6 +1,8 @@
 """Fixtures: one Spark session for the whole run, and the catalogs it shares with snowpack."""
 
 import os
+import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ time.tzset()
 
 import spark as spark_setup
 from lake import Catalog
+from postgres import PASSWORD, Postgres
 from rest import RestServer
 
 
@@ -55,6 +58,24 @@ def sound_lake(session, scratch: Path) -> Catalog:
 def v0_catalog(session, scratch: Path) -> Catalog:
     """A catalog file in the form Java wrote before it knew views."""
     return sqlite_catalog(session, scratch, "v0", schema="V0")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(scratch: Path):
+    home = Path(tempfile.mkdtemp(prefix="snowpack-postgres-"))
+    with Postgres(home) as server:
+        yield server
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def postgres_catalog(session, scratch: Path, postgres_server: Postgres) -> Catalog:
+    """A catalog that Java made in PostgreSQL; snowpack reaches it encrypted."""
+    warehouse = scratch / "postgres" / "warehouse"
+    spark_setup.open_postgres(session, "postgres", postgres_server, f"file://{warehouse}")
+    uri = f"postgresql://postgres@localhost:{postgres_server.port}/postgres?sslmode=verify-full&sslrootcert={postgres_server.home}/server.crt"
+    flags = ["--catalog", "sql", "--catalog-uri", uri, "--catalog-name", "postgres", "--catalog-credential", PASSWORD]
+    return Catalog(session, "postgres", warehouse, flags)
 
 
 @pytest.fixture(scope="session")

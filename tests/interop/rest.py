@@ -38,6 +38,11 @@ class RestServer:
         plan = json.dumps({"status": status, "applied": applied, "times": times}).encode()
         urllib.request.urlopen(f"{self.uri}/faults", plan, timeout=10).close()
 
+    def tokens(self) -> int:
+        """How many tokens were handed out."""
+        with urllib.request.urlopen(f"{self.uri}/tokens", timeout=10) as answer:
+            return json.load(answer)["tokens"]
+
     def commits(self) -> int:
         """How many table commits have arrived."""
         with urllib.request.urlopen(f"{self.uri}/commits", timeout=10) as answer:

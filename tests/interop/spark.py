@@ -6,8 +6,12 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from postgres import PASSWORD, Postgres
+
 # Debian keeps the native half of the SQLite driver here.
 JNI = "/usr/lib/x86_64-linux-gnu/jni:/usr/lib/aarch64-linux-gnu/jni:/usr/lib/jni"
+# And Java's driver of PostgreSQL here.
+POSTGRES_JAR = "/usr/share/java/postgresql.jar"
 _SPARK_CATALOG = "org.apache.iceberg.spark.SparkCatalog"
 
 # The tables of Java's JDBC catalog. Made here, because Java's own start-up check leaves a cursor open, and with it a
@@ -37,7 +41,7 @@ def start(scratch: Path, memory: str = "3g") -> SparkSession:
         "spark.driver.memory": memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.extraClassPath": f"{jars}/*",
+        "spark.driver.extraClassPath": f"{jars}/*:{POSTGRES_JAR}",
         "spark.driver.extraJavaOptions": f"-Djava.library.path={JNI} -Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseParallelGC",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
@@ -68,6 +72,14 @@ def open_sqlite(session: SparkSession, name: str, path: Path, warehouse: str, sc
     _open(session, name, {
         "type": "jdbc", "uri": f"jdbc:sqlite:{path}", "warehouse": warehouse, "clients": "1",
         "jdbc.schema-version": schema, "jdbc.init-catalog-tables": "false",
+    })
+
+
+def open_postgres(session: SparkSession, name: str, server: Postgres, warehouse: str) -> None:
+    """Opens the catalog of that name in a PostgreSQL database, in the tables that Java makes there."""
+    _open(session, name, {
+        "type": "jdbc", "uri": f"jdbc:postgresql://127.0.0.1:{server.port}/postgres", "warehouse": warehouse,
+        "jdbc.user": "postgres", "jdbc.password": PASSWORD, "jdbc.schema-version": "V1",
     })
 
 

@@ -65,6 +65,16 @@ def test_other_catalogs_in_the_same_file_are_left_alone(session, lake: Catalog, 
     assert check.footprint(hidden) == before
 
 
+# --- PostgreSQL
+
+def test_jdbc_catalog_in_postgresql(postgres_catalog: Catalog):
+    table = tables.position_deletes_by_partition(postgres_catalog, "outer.inner.small")
+    compacts(table)
+    snowpack.run(table, "expire_snapshots", options={"retain_last": 1}).completed()
+    table.insert("select * from {t} limit 1".replace("{t}", table.identifier))
+    check.sound(table)
+
+
 # --- PyIceberg
 
 _PYTHON_SCHEMA = Schema(
@@ -137,6 +147,20 @@ def test_rest_catalog(rest_catalog: Catalog):
     table = tables.position_deletes_by_partition(rest_catalog, "rest.plain")
     compacts(table)
     snowpack.run(table, "expire_snapshots", options={"retain_last": 1}).completed()
+
+
+def test_rest_catalog_behind_oauth2_and_a_prefix(rest_catalog: Catalog, rest_server: RestServer):
+    """Tokens that wear out are bought anew in the middle of the work, the commit's own among them."""
+    table = tables.unpartitioned(rest_catalog, "rest.guarded.small")
+    guarded = Catalog(rest_catalog.session, "rest", rest_catalog.warehouse,
+                      [*rest_catalog.flags, "--warehouse", "guarded", "--catalog-credential", "id:hush"])
+    before = rest_server.tokens()
+    compacts(Table(guarded, table.name))
+    assert rest_server.tokens() - before > 1
+    wrong = Catalog(rest_catalog.session, "rest", rest_catalog.warehouse,
+                    [*rest_catalog.flags, "--warehouse", "guarded", "--catalog-credential", "id:wrong-secret"])
+    said = snowpack.compact(Table(wrong, table.name)).failed().said
+    assert "denied" in said and "wrong-secret" not in said
 
 
 @pytest.mark.parametrize("status, applied", [(409, False), (500, True), (502, True), (503, True), (504, True)])

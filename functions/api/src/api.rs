@@ -1,17 +1,16 @@
 //! What the routes work on: the ports, and the use cases built from them.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
-use snowpack_domain::{DatabaseName, Job};
-use snowpack_service::ports::{Clock, Ids, JobQueue, JobStore, Tables};
-use snowpack_service::{Failure, SubmitRefusal, SubmitRequest, Submitter, TableCache};
+use snowpack_domain::{DatabaseName, Job, Policy, RunId};
+use snowpack_service::ports::{Clock, HealthStore, Ids, JobQueue, JobStore, RunStore, Tables};
+use snowpack_service::{Failure, HealthBook, SubmitRefusal, SubmitRequest, Submitter, TableCache};
 
 /// The ports the API needs.
 #[derive(Debug)]
 pub struct Ports<S, Q, T, C, I> {
-    /// Where jobs and the table cache are kept.
+    /// Where jobs, the table cache, health and records of runs are kept.
     pub store: Arc<S>,
     /// Where accepted jobs wait.
     pub queue: Arc<Q>,
@@ -29,21 +28,22 @@ pub struct Api<S, Q, T, C, I> {
     store: Arc<S>,
     queue: Arc<Q>,
     cache: Arc<TableCache<S, T, C>>,
-    submitter: Submitter<S, Q, T, C, I>,
+    book: HealthBook<S, T, C>,
+    submitter: Submitter<S, Q, T, C, Arc<I>>,
     clock: C,
-    allowlist: BTreeSet<DatabaseName>,
+    ids: Arc<I>,
 }
 
 impl<S, Q, T, C, I> Api<S, Q, T, C, I>
 where
-    S: JobStore,
+    S: JobStore + HealthStore,
     Q: JobQueue,
     T: Tables,
     C: Clock + Clone,
     I: Ids,
 {
-    /// An API over these ports. `databases` are those Snowpack maintains by itself; empty: all.
-    pub fn new(ports: Ports<S, Q, T, C, I>, databases: impl IntoIterator<Item = DatabaseName>) -> Self {
+    /// An API over these ports, for a deployment of this policy.
+    pub fn new(ports: Ports<S, Q, T, C, I>, policy: Policy) -> Self {
         let Ports {
             store,
             queue,
@@ -51,6 +51,7 @@ where
             clock,
             ids,
         } = ports;
+        let ids = Arc::new(ids);
         let cache = Arc::new(TableCache::new(Arc::clone(&store), tables, clock.clone()));
         Self {
             submitter: Submitter::new(
@@ -58,20 +59,21 @@ where
                 Arc::clone(&queue),
                 Arc::clone(&cache),
                 clock.clone(),
-                ids,
+                Arc::clone(&ids),
             ),
+            book: HealthBook::new(Arc::clone(&cache), policy),
             store,
             queue,
             cache,
             clock,
-            allowlist: databases.into_iter().collect(),
+            ids,
         }
     }
 }
 
 /// An [`Api`] with its five port types under one name, so that routes are generic over one parameter.
 pub(crate) trait Backend: Send + Sync + 'static {
-    type Store: JobStore;
+    type Store: JobStore + HealthStore + RunStore;
     type Queue: JobQueue;
     type Tables: Tables;
     type Clock: Clock;
@@ -79,7 +81,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn store(&self) -> &Self::Store;
     fn queue(&self) -> &Self::Queue;
     fn cache(&self) -> &TableCache<Self::Store, Self::Tables, Self::Clock>;
+    fn book(&self) -> &HealthBook<Self::Store, Self::Tables, Self::Clock>;
     fn clock(&self) -> &Self::Clock;
+    /// An id for a new record of a run.
+    fn run_id(&self) -> RunId;
     /// Whether the deployment maintains this database by itself.
     fn allows(&self, database: &DatabaseName) -> bool;
     fn submit(
@@ -90,7 +95,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
 impl<S, Q, T, C, I> Backend for Api<S, Q, T, C, I>
 where
-    S: JobStore,
+    S: JobStore + HealthStore + RunStore,
     Q: JobQueue,
     T: Tables,
     C: Clock,
@@ -113,12 +118,20 @@ where
         &self.cache
     }
 
+    fn book(&self) -> &HealthBook<S, T, C> {
+        &self.book
+    }
+
     fn clock(&self) -> &C {
         &self.clock
     }
 
+    fn run_id(&self) -> RunId {
+        RunId::new(self.ids.job_id(self.clock.now()))
+    }
+
     fn allows(&self, database: &DatabaseName) -> bool {
-        self.allowlist.is_empty() || self.allowlist.contains(database)
+        self.book.policy().allows(database)
     }
 
     fn submit(

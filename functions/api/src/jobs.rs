@@ -90,13 +90,7 @@ fn full_name(text: &str) -> Result<TableId, Problem> {
 
 fn page_of_jobs(uri: &Uri, query: &Query, page: &Page<Job>) -> Response {
     let jobs: Vec<_> = page.items.iter().map(JobBody::from).collect();
-    let mut response = reply::json(StatusCode::OK, &jobs);
-    if let Some(next) = &page.next {
-        response
-            .headers_mut()
-            .insert(header::LINK, query.link_to(uri, next));
-    }
-    response
+    reply::page(uri, query, &jobs, page.next.as_deref())
 }
 
 /// DELETE /jobs/history: purge what ended long ago.

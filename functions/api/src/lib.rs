@@ -7,6 +7,7 @@
 mod api;
 mod body;
 mod frame;
+mod health;
 mod jobs;
 mod operation;
 mod path;
@@ -15,8 +16,10 @@ mod prometheus;
 mod query;
 mod reply;
 mod router;
+mod runs;
 mod submit;
 mod tables;
+mod ui;
 
 pub use api::{Api, Ports};
 pub use frame::RequestId;

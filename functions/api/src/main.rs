@@ -24,11 +24,11 @@ async fn main() -> anyhow::Result<()> {
     let ports = Ports {
         store: Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name)),
         queue: Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url)),
-        tables: CatalogTables::new(Arc::new(catalog), settings.deployment),
+        tables: CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone()),
         clock: SystemClock,
         ids: TimeSortedIds::default(),
     };
-    let router = snowpack_api::router(Api::new(ports, settings.databases));
+    let router = snowpack_api::router(Api::new(ports, settings.policy));
     let service = lambda::service(router);
     lambda_http::run(service)
         .await

@@ -34,11 +34,11 @@ pub(crate) async fn readyz<B: Backend>(State(api): State<Arc<B>>, uri: Uri) -> R
     let state = api.store().cache_state().await;
     let state = state
         .map_err(|error| Problem::not_ready("the job store cannot be reached", Some(error.to_string())))?;
-    check_cache(state, api.clock().now())?;
+    check_cache(&state, api.clock().now())?;
     Ok(status("ready"))
 }
 
-fn check_cache(state: CacheState, now: Timestamp) -> Result<(), Problem> {
+fn check_cache(state: &CacheState, now: Timestamp) -> Result<(), Problem> {
     match state.last_synced {
         None => Err(Problem::not_ready("the table cache was never synced", None)),
         Some(synced) if now - synced > MAX_CACHE_AGE => {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::Uri;
 use percent_encoding::percent_decode_str;
-use snowpack_domain::{JobId, TableId};
+use snowpack_domain::{JobId, RunId, TableId};
 
 use crate::problem::Problem;
 
@@ -25,6 +25,15 @@ pub(crate) fn table(uri: &Uri) -> Result<TableId, Problem> {
 pub(crate) fn job_id(uri: &Uri) -> Result<JobId, Problem> {
     let decoded = decoded(uri, 2).unwrap_or_default();
     JobId::parse(&decoded).map_err(|_| Problem::unknown_job())
+}
+
+/// The run of `/orchestrator/runs/{run_id}`.
+///
+/// # Errors
+/// 404 when it is no run id: then there is no such run either.
+pub(crate) fn run_id(uri: &Uri) -> Result<RunId, Problem> {
+    let decoded = decoded(uri, 3).unwrap_or_default();
+    RunId::parse(&decoded).map_err(|_| Problem::unknown_run())
 }
 
 /// The segment after that many slashes less one; `None` when it is not UTF-8.

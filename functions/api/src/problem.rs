@@ -100,6 +100,48 @@ impl Problem {
         )
     }
 
+    pub(crate) fn unknown_run() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "run_not_found",
+            "there is no record of a run of this id",
+        )
+    }
+
+    /// The table is known, but nobody has read its health yet.
+    pub(crate) fn no_health() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "health_not_found",
+            "no health of this table was kept yet; /health reads it now",
+        )
+    }
+
+    pub(crate) fn run_exists() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "run_exists",
+            "another run has this id: send another id, or none",
+        )
+        .of_field("id")
+    }
+
+    /// The table's metadata is damaged, or of a kind that is not supported.
+    fn unreadable(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "table_unreadable", reason)
+    }
+
+    /// The table has more metadata than can be read while a caller waits.
+    pub(crate) fn slow_table(seconds: u64) -> Self {
+        let message = format!(
+            "the table's metadata could not be read within {seconds} seconds; /health/cached has what was kept last"
+        );
+        Self {
+            retry_after_seconds: Some(UNAVAILABLE_RETRY_SECONDS),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+        }
+    }
+
     pub(crate) fn draining(reason: Option<&str>) -> Self {
         let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         Self {
@@ -215,6 +257,8 @@ impl From<Failure> for Problem {
         match failure {
             Failure::Store(error) => error.into(),
             Failure::Catalog(error) => Self::unavailable("the catalog", &error),
+            Failure::Unreadable(reason) => Self::unreadable(reason),
+            Failure::Remote(error) => Self::unavailable("the other engine", &error),
             Failure::Contended => Self::unavailable("the table's lock", &failure),
         }
     }

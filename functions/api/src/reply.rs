@@ -1,9 +1,11 @@
-//! Success answers: a status and JSON, or text.
+//! Success answers: a status with JSON or text, and pages of lists.
 
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
+
+use crate::query::Query;
 
 /// An answer in JSON.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
@@ -17,6 +19,17 @@ pub(crate) fn text(content_type: &'static str, text: impl Into<Body>) -> Respons
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A page of a list, with a link to the page that starts at `next`.
+pub(crate) fn page(uri: &Uri, query: &Query, items: &[impl Serialize], next: Option<&str>) -> Response {
+    let mut response = json(StatusCode::OK, &items);
+    if let Some(next) = next {
+        response
+            .headers_mut()
+            .insert(header::LINK, query.link_to(uri, next));
+    }
     response
 }
 

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use snowpack_service::ports::{Clock, Ids, JobQueue, JobStore, Tables};
+use snowpack_service::ports::{Clock, HealthStore, Ids, JobQueue, JobStore, RunStore, Tables};
 
 use crate::api::{Api, Backend};
 use crate::frame::frame;
 use crate::problem::Problem;
-use crate::{jobs, operation, prometheus, submit, tables};
+use crate::{health, jobs, operation, prometheus, runs, submit, tables, ui};
 
 /// The API's router. Paths are exact: no trailing slashes, names percent-encoded.
 pub fn router<S, Q, T, C, I>(api: Api<S, Q, T, C, I>) -> Router
 where
-    S: JobStore,
+    S: JobStore + HealthStore + RunStore,
     Q: JobQueue,
     T: Tables,
     C: Clock,
@@ -37,6 +37,21 @@ fn routes<B: Backend>() -> Router<Arc<B>> {
         .route("/tables", get(tables::list::<B>))
         .route("/tables/cache-status", get(tables::cache_status::<B>))
         .route("/tables/{database}/{table}", get(tables::find::<B>))
+        .route("/tables/{database}/{table}/health", get(health::live::<B>))
+        .route(
+            "/tables/{database}/{table}/health/cached",
+            get(health::cached::<B>),
+        )
+        .route(
+            "/tables/{database}/{table}/health/history",
+            get(health::history::<B>),
+        )
+        .route(
+            "/tables/{database}/{table}/maintenance/recommendation",
+            get(health::recommendation::<B>),
+        )
+        .route("/orchestrator/runs", get(runs::list::<B>).post(runs::record::<B>))
+        .route("/orchestrator/runs/{run_id}", get(runs::find::<B>))
         .route("/healthz", get(operation::healthz))
         .route("/readyz", get(operation::readyz::<B>))
         .route(
@@ -45,6 +60,7 @@ fn routes<B: Backend>() -> Router<Arc<B>> {
         )
         .route("/metrics", get(prometheus::metrics::<B>))
         .route("/openapi.json", get(operation::openapi))
+        .route("/ui", get(ui::page))
         .fallback(|| async { Problem::unknown_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(from_fn(frame))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::{StatusCode, Uri, header};
+use http::{StatusCode, Uri};
 use snowpack_domain::{CacheEntry, DatabaseName};
 use snowpack_service::ports::{JobStore, Page, PageRequest};
 use snowpack_wire::http::{CacheStatusBody, TableBody, TableDetailBody};
@@ -29,13 +29,7 @@ pub(crate) async fn list<B: Backend>(State(api): State<Arc<B>>, uri: Uri) -> Res
         .iter()
         .map(|entry| TableBody::new(entry, allowed(entry)))
         .collect();
-    let mut response = reply::json(StatusCode::OK, &tables);
-    if let Some(next) = &page.next {
-        response
-            .headers_mut()
-            .insert(header::LINK, query.link_to(&uri, next));
-    }
-    Ok(response)
+    Ok(reply::page(&uri, &query, &tables, page.next.as_deref()))
 }
 
 fn read_bool(text: &str) -> Result<bool, Problem> {

@@ -1,5 +1,6 @@
 //! The command line: commands, options and their help.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -24,7 +25,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Maintain a table directly, without a server.
     Run(RunArgs),
-    /// Run the API, a worker, table sync and the sweeper in one process.
+    /// Run the API, a worker, sync, the sweeper and, if asked, the orchestrator in one process.
     Serve(ServeArgs),
     /// Show everything once on a badly kept table in a temporary warehouse.
     Demo(DemoArgs),
@@ -38,29 +39,84 @@ pub(crate) enum Command {
     Cancel(JobArgs),
     /// List the tables the server knows.
     Tables(TablesArgs),
+    /// Show the health of a table: its files, snapshots and manifests, and what is wrong with them.
+    Health(TableArgs),
+    /// Show which actions are due on a table, and why.
+    Recommend(TableArgs),
+    /// List the orchestrator's runs.
+    Runs(RunsArgs),
     /// Show the drain switch, or turn it: while it is on, workers finish what they do and nothing new starts.
     Drain(DrainArgs),
 }
 
 /// Which catalog holds the tables.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Default, Args)]
 #[command(next_help_heading = "Catalog")]
 pub(crate) struct CatalogArgs {
-    /// Kind of catalog: sql, rest or glue.
+    /// Kind of catalog: sql, rest, glue or s3tables.
     #[arg(long = "catalog", env = "SNOWPACK_CATALOG", value_name = "KIND")]
     pub(crate) kind: Option<String>,
-    /// Where the catalog is: sqlite:///path/catalog.db, or http://host:port.
-    #[arg(long = "catalog-uri", env = "SNOWPACK_CATALOG_URI", value_name = "URI")]
+    /// Where the catalog is: sqlite:///path/catalog.db, postgresql://user@host/database, or http://host:port.
+    #[arg(
+        long = "catalog-uri",
+        env = "SNOWPACK_CATALOG_URI",
+        hide_env_values = true,
+        value_name = "URI"
+    )]
     pub(crate) uri: Option<String>,
-    /// The catalog's name inside a SQL catalog [default: snowpack].
+    /// The catalog's name inside a SQL catalog [default: snowpack]; the account of a Glue catalog.
     #[arg(long = "catalog-name", env = "SNOWPACK_CATALOG_NAME", value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The warehouse: file:///path, s3://bucket/path, or a REST catalog's warehouse name.
+    /// The warehouse: file:///path, s3://bucket/path, a REST catalog's warehouse name, or a table bucket's ARN.
     #[arg(long, env = "SNOWPACK_WAREHOUSE", value_name = "LOCATION")]
     pub(crate) warehouse: Option<String>,
-    /// A further catalog property, for example token=... of a REST catalog.
-    #[arg(long = "catalog-property", value_name = "KEY=VALUE")]
+    /// A REST catalog's OAuth2 client credentials, ID:SECRET, or a PostgreSQL database's password. Better set
+    /// the variable: others on this machine can see arguments.
+    #[arg(
+        long = "catalog-credential",
+        env = "SNOWPACK_CATALOG_CREDENTIAL",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub(crate) credential: Option<String>,
+    /// A REST catalog's bearer token. Better set the variable.
+    #[arg(
+        long = "catalog-token",
+        env = "SNOWPACK_CATALOG_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(crate) token: Option<String>,
+    /// Where the credential buys tokens [default: the REST catalog itself].
+    #[arg(
+        long = "catalog-oauth2-server-uri",
+        env = "SNOWPACK_CATALOG_OAUTH2_SERVER_URI",
+        value_name = "URI"
+    )]
+    pub(crate) oauth2_server_uri: Option<String>,
+    /// The scope of those tokens [default: catalog].
+    #[arg(long = "catalog-scope", env = "SNOWPACK_CATALOG_SCOPE", value_name = "SCOPE")]
+    pub(crate) scope: Option<String>,
+    /// A further catalog property, for example s3.region=eu-west-1. May be repeated.
+    #[arg(
+        long = "catalog-property",
+        env = "SNOWPACK_CATALOG_PROPERTIES",
+        hide_env_values = true,
+        value_delimiter = ';',
+        value_name = "KEY=VALUE"
+    )]
     pub(crate) properties: Vec<String>,
+}
+
+/// Shows only what is no secret, and no address either: it may hold a password.
+impl fmt::Debug for CatalogArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CatalogArgs")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("warehouse", &self.warehouse)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What to do to which table.
@@ -103,6 +159,10 @@ pub(crate) struct ServeArgs {
     /// Jobs that run at the same time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: u8,
+    /// Look at all tables this often, and submit jobs for those that need them. Without it nothing is maintained by
+    /// itself: pointing a laptop at a catalog must not change it.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) orchestrate_every: Option<u64>,
     #[command(flatten)]
     pub(crate) catalog: CatalogArgs,
 }
@@ -174,6 +234,24 @@ pub(crate) struct JobsArgs {
     #[arg(long, value_name = "DB.TABLE")]
     pub(crate) table: Option<String>,
     /// Most jobs to list.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(crate) limit: u16,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TableArgs {
+    /// The table; the last dot separates database and table.
+    #[arg(value_name = "DB.TABLE")]
+    pub(crate) table: String,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// Most runs to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) limit: u16,
     #[command(flatten)]

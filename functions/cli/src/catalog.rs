@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use snowpack_aws::S3StorageFactory;
-use snowpack_catalog::{AnyCatalog, CatalogConfig, CatalogKind};
+use snowpack_catalog::{AnyCatalog, CatalogConfig};
 use snowpack_domain::{Action, JobOptions, OptionValue, TableId};
 use snowpack_settings::Environment;
 
@@ -18,24 +18,34 @@ use crate::output::UsageError;
 /// When the configuration is incomplete or the catalog cannot be opened.
 pub(crate) async fn open(args: &CatalogArgs) -> anyhow::Result<AnyCatalog> {
     let kind = args.kind.as_deref().ok_or_else(|| {
-        UsageError("no catalog given: use --catalog sql, rest or glue, or set SNOWPACK_CATALOG".to_owned())
+        UsageError(
+            "no catalog given: use --catalog sql, rest, glue or s3tables, or set SNOWPACK_CATALOG".to_owned(),
+        )
     })?;
-    let mut config =
-        CatalogConfig::new(CatalogKind::parse(kind).map_err(|error| UsageError(error.to_string()))?);
-    config.uri.clone_from(&args.uri);
-    config.warehouse.clone_from(&args.warehouse);
-    if let Some(name) = &args.name {
-        config.name.clone_from(name);
-    }
-    for property in &args.properties {
-        let (key, value) = property.split_once('=').ok_or_else(|| {
-            UsageError(format!(
-                "--catalog-property {property:?} is not of the form KEY=VALUE"
-            ))
-        })?;
-        config.properties.insert(key.to_owned(), value.to_owned());
-    }
+    let config = config(args, kind)?;
     Ok(snowpack_catalog::open(&config, Some(Arc::new(S3StorageFactory::default()))).await?)
+}
+
+/// The catalog as a deployed function would read it from variables of these values.
+fn config(args: &CatalogArgs, kind: &str) -> anyhow::Result<CatalogConfig> {
+    let properties = (!args.properties.is_empty()).then(|| args.properties.join(";"));
+    let given = [
+        ("SNOWPACK_CATALOG", Some(kind)),
+        ("SNOWPACK_CATALOG_URI", args.uri.as_deref()),
+        ("SNOWPACK_CATALOG_NAME", args.name.as_deref()),
+        ("SNOWPACK_WAREHOUSE", args.warehouse.as_deref()),
+        ("SNOWPACK_CATALOG_CREDENTIAL", args.credential.as_deref()),
+        ("SNOWPACK_CATALOG_TOKEN", args.token.as_deref()),
+        (
+            "SNOWPACK_CATALOG_OAUTH2_SERVER_URI",
+            args.oauth2_server_uri.as_deref(),
+        ),
+        ("SNOWPACK_CATALOG_SCOPE", args.scope.as_deref()),
+        ("SNOWPACK_CATALOG_PROPERTIES", properties.as_deref()),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let config = snowpack_settings::catalog(&Environment::from_pairs(given));
+    Ok(config.map_err(|error| UsageError(error.to_string()))?)
 }
 
 /// Defaults of action options from the environment.

@@ -1,4 +1,4 @@
-//! The API client's commands: submit, job, jobs, cancel, tables, drain.
+//! The API client's commands: submit, job, jobs, cancel, tables, health, recommend, runs, drain.
 
 mod http;
 mod show;
@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::args::{ApiArgs, DrainArgs, JobArgs, JobsArgs, SubmitArgs, TablesArgs, Turn};
+use crate::args::{ApiArgs, DrainArgs, JobArgs, JobsArgs, RunsArgs, SubmitArgs, TableArgs, TablesArgs, Turn};
 use crate::catalog::Work;
 use crate::output::{Exit, print_json};
 use crate::progress::Progress;
+use http::segment;
 pub(crate) use http::{Answer, Api};
 pub(crate) use show::result_line;
 
@@ -108,6 +109,42 @@ pub(crate) async fn tables(args: TablesArgs) -> anyhow::Result<Exit> {
         .map(|database| ("database", database))
         .collect();
     list(&args.api, "/tables", &query, show::tables).await
+}
+
+/// `snowpack health`.
+pub(crate) async fn health(args: TableArgs) -> anyhow::Result<Exit> {
+    about(&args, "health", show::health).await
+}
+
+/// `snowpack recommend`.
+pub(crate) async fn recommend(args: TableArgs) -> anyhow::Result<Exit> {
+    about(&args, "maintenance/recommendation", show::recommendation).await
+}
+
+/// `snowpack runs`.
+pub(crate) async fn runs(args: RunsArgs) -> anyhow::Result<Exit> {
+    let query = [("limit", args.limit.to_string())];
+    list(&args.api, "/orchestrator/runs", &query, show::runs).await
+}
+
+async fn about(args: &TableArgs, what: &str, show: fn(&Value) -> anyhow::Result<()>) -> anyhow::Result<Exit> {
+    let table = snowpack_domain::TableId::parse(&args.table)
+        .map_err(|error| crate::output::UsageError(error.to_string()))?;
+    let path = format!(
+        "/tables/{}/{}/{what}",
+        segment(table.database.as_str()),
+        segment(table.table.as_str())
+    );
+    let answer = Api::new(&args.api)?.get(&path, &[]).await?;
+    let Some(body) = answer.accepted(&args.api)? else {
+        return Ok(Exit::Refused);
+    };
+    if args.api.json {
+        print_json(&body)?;
+    } else {
+        show(&body)?;
+    }
+    Ok(Exit::Done)
 }
 
 /// `snowpack drain`.

@@ -22,7 +22,7 @@ use crate::client::{Api, result_line, wait};
 use crate::output::{Exit, human_bytes, note, print};
 use crate::progress::Progress;
 use crate::run::stop_on_ctrl_c;
-use crate::serve::{Server, State};
+use crate::serve::{Server, State, Workforce};
 use census::Census;
 
 const TABLE: &str = "demo.orders";
@@ -48,7 +48,10 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
         Arc::clone(&catalog),
         State::open(&folder.join("state"))?,
         listener,
-        1,
+        Workforce {
+            workers: 1,
+            orchestrate_every: None,
+        },
         stop.clone(),
     )
     .await?;
@@ -93,9 +96,8 @@ fn catalog_args(folder: &Path) -> CatalogArgs {
     CatalogArgs {
         kind: Some("sql".to_owned()),
         uri: Some(format!("sqlite://{}", folder.join("catalog.db").display())),
-        name: None,
         warehouse: Some(format!("file://{}", folder.join("warehouse").display())),
-        properties: Vec::new(),
+        ..CatalogArgs::default()
     }
 }
 

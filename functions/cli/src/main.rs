@@ -4,6 +4,7 @@ mod args;
 mod catalog;
 mod client;
 mod demo;
+mod engine;
 mod output;
 mod progress;
 mod run;
@@ -15,7 +16,7 @@ use clap::Parser;
 use snowpack_telemetry::log_to_stderr;
 
 use crate::args::{Cli, Command};
-use crate::output::{Exit, report_error};
+use crate::output::{Exit, log_filter, report_error};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -32,18 +33,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// `SNOWPACK_LOG` when set, else what `-v` asks for; quiet by default, as progress and results speak already.
-fn log_filter(verbose: u8) -> String {
-    std::env::var("SNOWPACK_LOG").unwrap_or_else(|_| {
-        let level = match verbose {
-            0 => "error",
-            1 => "info",
-            _ => "debug",
-        };
-        format!("warn,snowpack={level}")
-    })
-}
-
 async fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Run(args) => run::run(args).await,
@@ -54,6 +43,9 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Jobs(args) => client::jobs(args).await,
         Command::Cancel(args) => client::cancel(args).await,
         Command::Tables(args) => client::tables(args).await,
+        Command::Health(args) => client::health(args).await,
+        Command::Recommend(args) => client::recommend(args).await,
+        Command::Runs(args) => client::runs(args).await,
         Command::Drain(args) => client::drain(args).await,
     }
 }

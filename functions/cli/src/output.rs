@@ -1,4 +1,4 @@
-//! What the process leaves behind: exit status, errors on standard error, documents on standard output.
+//! What the process leaves behind: exit status, log, errors on standard error, documents on standard output.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -72,6 +72,18 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
     } else {
         format!("{value:.1} {}", UNITS[unit])
     }
+}
+
+/// `SNOWPACK_LOG` when set, else what `-v` asks for; quiet by default, as progress and results speak already.
+pub(crate) fn log_filter(verbose: u8) -> String {
+    std::env::var("SNOWPACK_LOG").unwrap_or_else(|_| {
+        let level = match verbose {
+            0 => "error",
+            1 => "info",
+            _ => "debug",
+        };
+        format!("warn,snowpack={level}")
+    })
 }
 
 #[cfg(test)]

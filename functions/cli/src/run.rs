@@ -8,10 +8,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use snowpack_catalog::AnyCatalog;
-use snowpack_domain::{Action, ActionResult, dry_run_result};
-use snowpack_engine::MaintenanceEngine;
+use snowpack_domain::{Action, ActionResult, Preview, dry_run_result};
 use snowpack_plan::CatalogTables;
-use snowpack_service::SystemClock;
 use snowpack_service::ports::{ActionStop, Engine, Provenance, Supervisor, Tables};
 use snowpack_wire::http::ResultBody;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::RunArgs;
 use crate::catalog::{Work, deployment, open};
 use crate::client::result_line;
+use crate::engine::engine_of;
 use crate::output::{Exit, print, print_json};
 use crate::progress::Progress;
 
@@ -68,13 +67,16 @@ async fn preview(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
     let previews = tables.preview(&work.table, &work.actions, &work.options).await;
     let results = work.actions.iter().zip(previews);
     let results = results
-        .map(|(action, preview)| dry_run_result(*action, Some(preview)))
+        .map(|(action, preview)| {
+            let preview = preview.unwrap_or_else(Preview::from);
+            dry_run_result(*action, Some(preview))
+        })
         .collect();
     Ok(Outcome { results, error: None })
 }
 
 async fn execute(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
-    let engine = MaintenanceEngine::new(Arc::new(catalog), SystemClock, deployment()?);
+    let engine = engine_of(&Arc::new(catalog))?;
     let supervisor = Arc::new(Direct {
         stop: stop_on_ctrl_c(),
         progress: Progress::new(),
@@ -113,7 +115,7 @@ impl Outcome {
     fn stop(&mut self, action: Action, stop: ActionStop, elapsed_seconds: f64) {
         let cause = match stop {
             ActionStop::Failed { cause, .. } => cause,
-            ActionStop::OutOfTime | ActionStop::Revoked => {
+            ActionStop::OutOfTime | ActionStop::Revoked | ActionStop::Elsewhere { .. } => {
                 "interrupted; what was not committed was removed".to_owned()
             }
         };

@@ -1,6 +1,7 @@
 //! `snowpack serve`: the whole system in one process on an embedded store.
 
 mod state;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,34 +9,28 @@ use std::time::Duration;
 use anyhow::Context as _;
 use snowpack_catalog::AnyCatalog;
 use snowpack_embedded::{EmbeddedQueue, SqliteStore};
-use snowpack_engine::MaintenanceEngine;
 use snowpack_plan::CatalogTables;
 use snowpack_service::ports::Clock as _;
-use snowpack_service::{
-    CrashPoint, Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep, sync_tables,
-};
-use snowpack_settings::Environment;
+use snowpack_service::{CrashPoint, Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep};
+use snowpack_settings::{Environment, RunSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ServeArgs;
 use crate::catalog::{deployment, open};
+use crate::engine::{LocalEngine, engine_of};
 use crate::output::{Exit, note};
 use crate::run::stop_on_ctrl_c;
 pub(crate) use state::State;
+use upkeep::Upkeep;
 
-/// Time between syncs of the table cache, as on AWS (operations.md, Functions).
-const SYNC_EVERY: Duration = Duration::from_secs(300);
-/// Time between sweeps. On AWS a minute; here a look costs nothing.
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How long an idle worker sleeps before it looks for delayed messages.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a message stays hidden while it is worked on; a sweep covers jobs that take longer.
 const VISIBILITY_SECONDS: u32 = 900;
 
-type LocalWorker =
-    Worker<SqliteStore, EmbeddedQueue<SystemClock>, MaintenanceEngine<AnyCatalog, SystemClock>, SystemClock>;
+type LocalWorker = Worker<SqliteStore, EmbeddedQueue<SystemClock>, LocalEngine, SystemClock>;
 
 /// `snowpack serve`.
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
@@ -48,13 +43,25 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
         catalog,
         State::open(&args.state)?,
         listener,
-        usize::from(args.workers),
+        Workforce {
+            workers: usize::from(args.workers),
+            orchestrate_every: args.orchestrate_every.map(Duration::from_secs),
+        },
         stop,
     )
     .await?;
     note(&format!("listening on http://{}", server.address));
     server.join().await?;
     Ok(Exit::Done)
+}
+
+/// Who works in a local server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Workforce {
+    /// Jobs that run at the same time.
+    pub(crate) workers: usize,
+    /// Time between runs of the orchestrator; absent: none.
+    pub(crate) orchestrate_every: Option<Duration>,
 }
 
 /// A running local server.
@@ -71,9 +78,10 @@ impl Server {
         catalog: Arc<AnyCatalog>,
         state: State,
         listener: TcpListener,
-        workers: usize,
+        workforce: Workforce,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
+        let environment = Environment::new(std::env::vars_os());
         let clock = SystemClock;
         let store = Arc::new(state.store.clone());
         let queue = Arc::new(state.store.queue(clock));
@@ -82,10 +90,10 @@ impl Server {
         abandon_leases(&*store, &clock).await?;
         queue.return_deliveries().await?;
         sweep(&*store, &*queue, &*queue, &clock).await?;
-        let crash = snowpack_settings::crash_at(&Environment::new(std::env::vars_os()))?.map(CrashPoint::new);
+        let crash = snowpack_settings::crash_at(&environment)?.map(CrashPoint::new);
         let mut tasks = JoinSet::new();
-        for number in 0..workers {
-            let engine = MaintenanceEngine::new(Arc::clone(&catalog), clock, deployment()?);
+        for number in 0..workforce.workers {
+            let engine = engine_of(&catalog)?;
             let name = format!("local-{}-{number}", std::process::id());
             let worker = Worker::new(
                 Arc::clone(&store),
@@ -98,8 +106,18 @@ impl Server {
             let worker = worker.crashing_at(crash.clone());
             tasks.spawn(work(worker, Arc::clone(&queue), stop.clone()));
         }
-        tasks.spawn(keep_synced(Arc::clone(&store), tables.clone(), stop.clone()));
-        tasks.spawn(keep_swept(Arc::clone(&store), Arc::clone(&queue), stop.clone()));
+        let upkeep = Upkeep {
+            store: Arc::clone(&store),
+            queue: Arc::clone(&queue),
+            tables: tables.clone(),
+            policy: snowpack_settings::policy(&environment)?,
+            stop: stop.clone(),
+        };
+        tasks.spawn(upkeep.clone().keep_synced());
+        tasks.spawn(upkeep.clone().keep_swept());
+        if let Some(every) = workforce.orchestrate_every {
+            tasks.spawn(upkeep.orchestrate(every, RunSettings::read(&environment)?));
+        }
         let address = listener.local_addr()?;
         let router = router(&store, &queue, tables)?;
         tasks.spawn(async move {
@@ -139,8 +157,8 @@ fn router(
         clock: SystemClock,
         ids: TimeSortedIds::default(),
     };
-    let databases = snowpack_settings::databases(&Environment::new(std::env::vars_os()))?;
-    Ok(snowpack_api::router(snowpack_api::Api::new(ports, databases)))
+    let policy = snowpack_settings::policy(&Environment::new(std::env::vars_os()))?;
+    Ok(snowpack_api::router(snowpack_api::Api::new(ports, policy)))
 }
 
 /// Takes messages until told to stop. A message whose handling failed stays in the queue.
@@ -169,36 +187,4 @@ async fn work(
         }
     }
     Ok(())
-}
-
-async fn keep_synced(
-    store: Arc<SqliteStore>,
-    tables: CatalogTables<AnyCatalog>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        if let Err(error) = sync_tables(&*store, &tables, &SystemClock).await {
-            tracing::warn!(%error, "the table cache could not be synced");
-        }
-        if stopped_within(SYNC_EVERY, &stop).await {
-            return Ok(());
-        }
-    }
-}
-
-async fn keep_swept(
-    store: Arc<SqliteStore>,
-    queue: Arc<EmbeddedQueue<SystemClock>>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    while !stopped_within(SWEEP_EVERY, &stop).await {
-        if let Err(error) = sweep(&*store, &*queue, &*queue, &SystemClock).await {
-            tracing::warn!(%error, "the sweep could not be finished");
-        }
-    }
-    Ok(())
-}
-
-async fn stopped_within(pause: Duration, stop: &CancellationToken) -> bool {
-    tokio::time::timeout(pause, stop.cancelled()).await.is_ok()
 }

@@ -1,5 +1,7 @@
 //! The worker function: an SQS event in, one slice of each named job run, the messages to deliver again out.
 
+mod spark;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +10,8 @@ use snowpack_service::Worker;
 use snowpack_service::ports::{Clock, Engine, JobQueue, JobStore};
 use snowpack_wire::message::decode_message;
 use tokio_util::sync::CancellationToken;
+
+pub use spark::spark_of;
 
 /// Handles the messages of an event one after the other, as the batch size is 1 by default, and reports those
 /// that must be delivered again.

@@ -12,6 +12,7 @@ use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_service::{CrashPoint, Limits, SystemClock, Worker};
 use snowpack_settings::{Environment, FunctionSettings};
+use snowpack_spark::HandingOver;
 use snowpack_telemetry::request_span;
 use tracing::Instrument as _;
 
@@ -27,7 +28,14 @@ async fn main() -> anyhow::Result<()> {
     let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
         .await
         .context("opening the catalog")?;
-    let engine = MaintenanceEngine::new(Arc::new(catalog), SystemClock, settings.deployment);
+    let catalog = Arc::new(catalog);
+    let spark = snowpack_worker::spark_of(&environment, &settings.catalog, &clients)?;
+    let native = MaintenanceEngine::new(
+        Arc::clone(&catalog),
+        SystemClock,
+        settings.policy.deployment.clone(),
+    );
+    let engine = HandingOver::new(native, catalog, SystemClock, settings.policy.deployment, spark);
     let name = std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| "worker".to_owned());
     let crash = snowpack_settings::crash_at(&environment)?.map(CrashPoint::new);
     let worker = Worker::new(store, queue, engine, SystemClock, name, Limits::default());

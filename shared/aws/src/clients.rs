@@ -59,6 +59,11 @@ impl AwsClients {
         aws_sdk_sqs::Client::new(&self.config)
     }
 
+    /// A client of EMR Serverless.
+    pub fn emr_serverless(&self) -> aws_sdk_emrserverless::Client {
+        aws_sdk_emrserverless::Client::new(&self.config)
+    }
+
     /// A client of S3. A configured endpoint is addressed path-style, because stores other than AWS's rarely
     /// have a host name per bucket.
     pub fn s3(&self) -> aws_sdk_s3::Client {

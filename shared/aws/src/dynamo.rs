@@ -9,19 +9,23 @@ mod batches;
 mod cache;
 mod counts;
 mod days;
+mod health;
 mod items;
 mod keys;
 mod list_plan;
 mod lists;
 mod names;
 mod purge;
+mod reports;
+mod runs;
 mod schema;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Get, ItemResponse, TransactGetItem};
 use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
@@ -137,6 +141,11 @@ impl DynamoStore {
     }
 }
 
+/// Whether a put or delete was refused by its condition.
+fn is_condition_failed<E: ProvideErrorMetadata>(error: &E) -> bool {
+    error.code() == Some("ConditionalCheckFailedException")
+}
+
 fn item_of(response: ItemResponse) -> Option<Item> {
     response.item.filter(|item| !item.is_empty())
 }
@@ -176,6 +185,22 @@ impl JobStore for DynamoStore {
 
     async fn lock(&self, table: &TableId) -> Result<Versioned<Lock>, StoreError> {
         items::read_lock(self.get(keys::lock(table)).await?.as_ref())
+    }
+
+    async fn locks(&self, tables: &[TableId]) -> Result<HashMap<TableId, Lock>, StoreError> {
+        let wanted: Vec<_> = tables.iter().map(keys::lock).collect();
+        let found = self.get_all(&wanted).await?;
+        let by_table: HashMap<_, _> = tables
+            .iter()
+            .map(|table| (keys::table_partition(table), table))
+            .collect();
+        let mut locks = HashMap::with_capacity(found.len());
+        for item in &found {
+            if let Some(table) = by_table.get(items::text_of(item, "pk")?) {
+                locks.insert((*table).clone(), items::read_lock(Some(item))?.value);
+            }
+        }
+        Ok(locks)
     }
 
     async fn drain(&self) -> Result<Versioned<Drain>, StoreError> {
@@ -243,7 +268,8 @@ impl JobStore for DynamoStore {
     }
 
     async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        purge::purge(self, before).await
+        let jobs = purge::purge(self, before).await?;
+        Ok(jobs + health::purge(self, before).await?)
     }
 
     async fn cache_entry(&self, table: &TableId) -> Result<Option<CacheEntry>, StoreError> {
@@ -266,8 +292,8 @@ impl JobStore for DynamoStore {
         cache::put(self, entries).await
     }
 
-    async fn remove_cache_entries_before(&self, generation: u64) -> Result<u64, StoreError> {
-        cache::remove_before(self, generation).await
+    async fn remove_cache_entries(&self, tables: &[TableId], generation: u64) -> Result<u64, StoreError> {
+        cache::remove_older(self, tables, generation).await
     }
 
     async fn remove_cache_entry(&self, table: &TableId) -> Result<(), StoreError> {

@@ -9,7 +9,9 @@ mod list;
 mod location;
 mod read;
 mod settings;
+mod small;
 mod storage;
 mod write;
 
+pub(crate) use small::{get_text, put_text};
 pub use storage::S3StorageFactory;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 use crate::config::{CatalogConfig, CatalogKind};
 use crate::glue::GlueCatalog;
 use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 use crate::rest::RestCatalog;
+use crate::s3tables::S3TablesCatalog;
 use crate::sql::SqlCatalog;
 use crate::storage::{DispatchFactory, ObjectStorage};
 
@@ -24,11 +25,12 @@ enum Adapter {
     Sql(SqlCatalog),
     Rest(RestCatalog),
     Glue(GlueCatalog),
+    S3Tables(S3TablesCatalog),
 }
 
 /// Opens a catalog. `objects` serves `s3:` locations; without it, only local tables can be used.
 ///
-/// A REST server or Glue is not contacted yet: it may be down when a worker starts and up when it is needed.
+/// A REST server or AWS service is not contacted yet: it may be down when a worker starts and up when it is needed.
 ///
 /// # Errors
 /// [`CatalogError::Configuration`] for what can be told to be wrong, a missing SQLite file among it.
@@ -41,8 +43,9 @@ pub async fn open(
     let io = file_io(&factory, config);
     let adapter = match config.kind {
         CatalogKind::Sql => Adapter::Sql(SqlCatalog::open(config, io).await?),
-        CatalogKind::Rest => Adapter::Rest(RestCatalog::open(config, factory)?),
+        CatalogKind::Rest => Adapter::Rest(RestCatalog::open(config, objects.clone()).await?),
         CatalogKind::Glue => Adapter::Glue(GlueCatalog::open(config, io).await?),
+        CatalogKind::S3Tables => Adapter::S3Tables(S3TablesCatalog::open(config, io).await?),
     };
     Ok(AnyCatalog { adapter, objects })
 }
@@ -68,8 +71,10 @@ impl Catalog for AnyCatalog {
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
         let loaded = match &self.adapter {
             Adapter::Sql(catalog) => catalog.load(table).await,
-            Adapter::Rest(catalog) => catalog.load(table).await,
+            // It hands out access of its own.
+            Adapter::Rest(catalog) => return catalog.load(table).await,
             Adapter::Glue(catalog) => catalog.load(table).await,
+            Adapter::S3Tables(catalog) => catalog.load(table).await,
         };
         loaded.map(|table| table.with_objects(self.objects.clone()))
     }
@@ -77,8 +82,9 @@ impl Catalog for AnyCatalog {
     async fn commit(&self, base: &LoadedTable, change: TableChange) -> Result<LoadedTable, CommitError> {
         let committed = match &self.adapter {
             Adapter::Sql(catalog) => catalog.commit(base, change).await,
-            Adapter::Rest(catalog) => catalog.commit(base, change).await,
+            Adapter::Rest(catalog) => return catalog.commit(base, change).await,
             Adapter::Glue(catalog) => catalog.commit(base, change).await,
+            Adapter::S3Tables(catalog) => catalog.commit(base, change).await,
         };
         committed.map(|table| table.with_objects(self.objects.clone()))
     }
@@ -88,14 +94,16 @@ impl Catalog for AnyCatalog {
             Adapter::Sql(catalog) => catalog.databases().await,
             Adapter::Rest(catalog) => catalog.databases().await,
             Adapter::Glue(catalog) => catalog.databases().await,
+            Adapter::S3Tables(catalog) => catalog.databases().await,
         }
     }
 
-    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
+    async fn tables(&self, database: &str) -> Result<Vec<ListedTable>, CatalogError> {
         match &self.adapter {
             Adapter::Sql(catalog) => catalog.tables(database).await,
             Adapter::Rest(catalog) => catalog.tables(database).await,
             Adapter::Glue(catalog) => catalog.tables(database).await,
+            Adapter::S3Tables(catalog) => catalog.tables(database).await,
         }
     }
 }

@@ -11,7 +11,14 @@ use crate::port::CatalogError;
 pub const DEFAULT_CATALOG_NAME: &str = "snowpack";
 
 /// Properties with these words in their names are never printed.
-const SECRET_WORDS: [&str; 5] = ["token", "credential", "secret", "password", "access-key"];
+const SECRET_WORDS: [&str; 6] = [
+    "token",
+    "credential",
+    "secret",
+    "password",
+    "access-key",
+    "header.",
+];
 
 /// The kinds of catalogs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +29,12 @@ pub enum CatalogKind {
     Rest,
     /// AWS Glue.
     Glue,
+    /// A table bucket of Amazon S3 Tables.
+    S3Tables,
 }
 
 impl CatalogKind {
-    /// The kind of that name: `sql`, `rest` or `glue`.
+    /// The kind of that name: `sql`, `rest`, `glue` or `s3tables`.
     ///
     /// # Errors
     /// [`CatalogError::Configuration`] for any other name.
@@ -34,8 +43,9 @@ impl CatalogKind {
             "sql" => Ok(Self::Sql),
             "rest" => Ok(Self::Rest),
             "glue" => Ok(Self::Glue),
+            "s3tables" => Ok(Self::S3Tables),
             other => Err(configuration(format!(
-                "{other:?} is no kind of catalog: use sql, rest or glue"
+                "{other:?} is no kind of catalog: use sql, rest, glue or s3tables"
             ))),
         }
     }
@@ -45,20 +55,24 @@ impl CatalogKind {
 ///
 /// # Properties
 /// Named as in Iceberg's Java and Python libraries.
-/// - REST: `token`, `credential` (`id:secret` or `secret`), `oauth2-server-uri`, `scope`, `prefix`,
-///   `header.NAME`.
+/// - REST: `token`, or `credential` (`id:secret` or `secret`) with `oauth2-server-uri`, `scope`, `audience` and
+///   `resource`, or `rest.sigv4-enabled` with `rest.` before `signing-name`, `signing-region`, `access-key-id`,
+///   `secret-access-key` and `session-token`; `prefix`, `header.NAME`.
+/// - SQL on PostgreSQL: `jdbc.user` and `jdbc.password` win over the address.
 /// - Glue: `glue.endpoint`, `glue.id` (the account of the catalog), and `glue.` or `client.` before `region`,
 ///   `access-key-id`, `secret-access-key`, `session-token`.
+/// - S3 Tables: `s3tables.endpoint`, and `s3tables.` or `client.` before the same.
 /// - `s3.*` and `client.*` go to the storage.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CatalogConfig {
     /// Its kind.
     pub kind: CatalogKind,
-    /// Where it is: `sqlite:///path` or `jdbc:sqlite:/path`, `http(s)://...`; for Glue an optional endpoint.
+    /// Where it is: `sqlite:///path`, `postgresql://user@host/database`, either with `jdbc:` before it, or
+    /// `http(s)://...`; for AWS services an optional endpoint.
     pub uri: Option<String>,
     /// Its name inside a SQL catalog.
     pub name: String,
-    /// The warehouse; a REST server may want it to pick a catalog.
+    /// The warehouse; a REST server may want it to pick a catalog, S3 Tables want the ARN of a table bucket.
     pub warehouse: Option<String>,
     /// Everything else.
     pub properties: BTreeMap<String, String>,
@@ -89,30 +103,19 @@ impl CatalogConfig {
         storage_properties(&self.properties)
     }
 
-    /// The path of the SQLite file.
-    pub(crate) fn sqlite_path(&self) -> Result<String, CatalogError> {
-        let uri = self.required_uri("sqlite:///path/catalog.db")?;
+    /// Where the SQL database is.
+    pub(crate) fn sql_address(&self) -> Result<SqlAddress, CatalogError> {
+        let uri = self.required_uri("sqlite:///path/catalog.db or postgresql://user@host/database")?;
         let uri = uri.strip_prefix("jdbc:").unwrap_or(uri);
-        let Some(path) = uri.strip_prefix("sqlite:") else {
-            let scheme = uri.split(':').next().unwrap_or_default();
-            let reason = format!("SQL catalogs live in SQLite for now: use sqlite:///path, not {scheme:?}");
-            return Err(configuration(reason));
-        };
-        if path.contains('?') {
-            return Err(configuration(
-                "options after ? in a sqlite: address are not supported".to_owned(),
-            ));
+        let (scheme, rest) = uri.split_once(':').unwrap_or((uri, ""));
+        // SQLAlchemy puts the driver's name behind a plus sign.
+        match scheme.split('+').next() {
+            Some("sqlite") => sqlite_path(rest).map(SqlAddress::Sqlite),
+            Some("postgresql" | "postgres") => Ok(SqlAddress::Postgres(format!("postgresql:{rest}"))),
+            _ => Err(configuration(format!(
+                "SQL catalogs live in SQLite or PostgreSQL: use sqlite:///path or postgresql://host/database, not {scheme:?}"
+            ))),
         }
-        let path = path.strip_prefix("//").unwrap_or(path);
-        // SQLAlchemy writes absolute paths with four slashes.
-        let path = path
-            .strip_prefix('/')
-            .filter(|rest| rest.starts_with('/'))
-            .unwrap_or(path);
-        if path.trim_matches('/').is_empty() {
-            return Err(configuration("the sqlite: address names no file".to_owned()));
-        }
-        Ok(path.to_owned())
     }
 
     /// The address of an HTTP service, without a slash at its end.
@@ -129,6 +132,33 @@ impl CatalogConfig {
             ))
         })
     }
+}
+
+/// Where a SQL catalog is kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SqlAddress {
+    /// The path of a SQLite file.
+    Sqlite(String),
+    /// The address of a PostgreSQL database, which may hold a password.
+    Postgres(String),
+}
+
+fn sqlite_path(path: &str) -> Result<String, CatalogError> {
+    if path.contains('?') {
+        return Err(configuration(
+            "options after ? in a sqlite: address are not supported".to_owned(),
+        ));
+    }
+    let path = path.strip_prefix("//").unwrap_or(path);
+    // SQLAlchemy writes absolute paths with four slashes.
+    let path = path
+        .strip_prefix('/')
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path);
+    if path.trim_matches('/').is_empty() {
+        return Err(configuration("the sqlite: address names no file".to_owned()));
+    }
+    Ok(path.to_owned())
 }
 
 /// The properties meant for the storage of table files.
@@ -158,6 +188,12 @@ pub(crate) fn parse_http(what: &str, address: &str) -> Result<Url, CatalogError>
     Ok(url)
 }
 
+/// An address without what may be secret in it: the user's part and the options.
+fn shown_uri(uri: &str) -> &str {
+    let uri = uri.split('?').next().unwrap_or_default();
+    uri.rsplit('@').next().unwrap_or_default()
+}
+
 pub(crate) fn configuration(reason: String) -> CatalogError {
     CatalogError::Configuration(reason)
 }
@@ -182,13 +218,7 @@ impl fmt::Debug for CatalogConfig {
         };
         f.debug_struct("CatalogConfig")
             .field("kind", &self.kind)
-            .field(
-                "uri",
-                &self
-                    .uri
-                    .as_deref()
-                    .map(|uri| uri.rsplit('@').next().unwrap_or_default()),
-            )
+            .field("uri", &self.uri.as_deref().map(shown_uri))
             .field("name", &self.name)
             .field("warehouse", &self.warehouse)
             .field(
@@ -219,23 +249,27 @@ mod tests {
             "jdbc:sqlite:/a/c.db",
             "jdbc:sqlite:///a/c.db",
         ] {
-            assert_eq!(
-                config(CatalogKind::Sql, uri).sqlite_path().unwrap(),
-                "/a/c.db",
-                "{uri}"
-            );
+            let read = config(CatalogKind::Sql, uri).sql_address().unwrap();
+            assert_eq!(read, SqlAddress::Sqlite("/a/c.db".to_owned()), "{uri}");
         }
-        assert_eq!(
-            config(CatalogKind::Sql, "sqlite:c.db").sqlite_path().unwrap(),
-            "c.db"
-        );
+        let relative = config(CatalogKind::Sql, "sqlite:c.db").sql_address();
+        assert_eq!(relative.unwrap(), SqlAddress::Sqlite("c.db".to_owned()));
+        for uri in [
+            "postgresql://h/d",
+            "postgres://h/d",
+            "jdbc:postgresql://h/d",
+            "postgresql+psycopg2://h/d",
+        ] {
+            let read = config(CatalogKind::Sql, uri).sql_address().unwrap();
+            assert_eq!(read, SqlAddress::Postgres("postgresql://h/d".to_owned()), "{uri}");
+        }
     }
 
     #[test]
     fn bad_addresses_say_what_to_write_and_repeat_no_secret() {
-        for uri in ["postgresql://u:pw@h/d", "sqlite:///", "sqlite:///a?mode=ro", ""] {
+        for uri in ["mysql://u:pw@h/d", "sqlite:///", "sqlite:///a?mode=ro", ""] {
             let error = config(CatalogKind::Sql, uri)
-                .sqlite_path()
+                .sql_address()
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -267,7 +301,7 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let mut config = config(CatalogKind::Rest, "http://u:pw@h");
+        let mut config = config(CatalogKind::Rest, "http://u:pw@h?password=pw");
         for name in ["token", "credential", "s3.secret-access-key", "s3.access-key-id"] {
             config.properties.insert(name.to_owned(), "hush".to_owned());
         }

@@ -5,11 +5,13 @@
 //! - Table files are reached through [`LoadedTable::io`], whatever their location's scheme.
 
 mod any;
+mod aws;
 mod config;
 mod glue;
 mod metadata;
 mod port;
 mod rest;
+mod s3tables;
 mod sql;
 mod storage;
 
@@ -18,5 +20,8 @@ pub use config::{CatalogConfig, CatalogKind, DEFAULT_CATALOG_NAME};
 pub use glue::GlueCatalog;
 pub use port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 pub use rest::RestCatalog;
+pub use s3tables::S3TablesCatalog;
 pub use sql::{SqlCatalog, create_sql_catalog};
-pub use storage::{DispatchFactory, ListedFile, Listing, ObjectStorage, is_not_found, normalize_location};
+pub use storage::{
+    DispatchFactory, ListedFile, Listing, ObjectStorage, is_in_table_bucket, is_not_found, normalize_location,
+};

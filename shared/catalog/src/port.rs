@@ -9,7 +9,7 @@ use bytes::Bytes;
 use iceberg::io::FileIO;
 use iceberg::spec::{SnapshotReference, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 use crate::metadata::{self, Document, written_form};
 use crate::storage::{self, Listing, ObjectStorage};
@@ -75,6 +75,11 @@ impl LoadedTable {
     pub fn with_objects(mut self, objects: Option<Arc<dyn ObjectStorage>>) -> Self {
         self.objects = objects;
         self
+    }
+
+    /// What lists its objects.
+    pub(crate) fn objects(&self) -> Option<&Arc<dyn ObjectStorage>> {
+        self.objects.as_ref()
     }
 
     /// Every file below a folder, with the access the catalog gives to this table.
@@ -199,5 +204,5 @@ pub trait Catalog: Send + Sync + 'static {
     fn databases(&self) -> impl Future<Output = Result<Vec<String>, CatalogError>> + Send;
 
     /// The Iceberg tables of one database, views left out. A name that Snowpack cannot address is left out.
-    fn tables(&self, database: &str) -> impl Future<Output = Result<Vec<TableId>, CatalogError>> + Send;
+    fn tables(&self, database: &str) -> impl Future<Output = Result<Vec<ListedTable>, CatalogError>> + Send;
 }

@@ -91,6 +91,7 @@ pub fn submit(
     let lock = Lock {
         holder: Some(new.id.clone()),
         fence,
+        upkeep: lock.upkeep,
     };
     Ok(Pair {
         job: new_job(new, fence, now),
@@ -118,6 +119,7 @@ fn new_job(new: NewJob, fence: Fence, now: Timestamp) -> Job {
         progress: None,
         enqueued_at: None,
         last_fault: None,
+        remote_run: None,
     }
 }
 
@@ -208,7 +210,8 @@ pub fn heartbeat(
 }
 
 /// Keeps the result of an action that succeeded, so that no later slice or attempt repeats it. Kept again, because
-/// the store's answer was lost, it stays one result: a second one would pass for that of the next action.
+/// the store's answer was lost, it stays one result: a second one would pass for that of the next action. A run
+/// elsewhere that did the action is over.
 ///
 /// # Errors
 /// [`FenceLost`] when the job is no longer the caller's.
@@ -219,6 +222,14 @@ pub fn keep_result(
     now: Timestamp,
 ) -> Result<Job, FenceLost> {
     check_holder(&job, held)?;
+    if result.outcome.is_ok()
+        && job
+            .remote_run
+            .as_ref()
+            .is_some_and(|run| run.action == result.action)
+    {
+        job.remote_run = None;
+    }
     if job.results.iter().all(|kept| kept.action != result.action) {
         job.results.push(result);
     }
@@ -272,7 +283,18 @@ pub fn finish(mut pair: Pair, held: Fence, verdict: Verdict, now: Timestamp) -> 
     };
     end(&mut pair.job, status, error, now);
     pair.lock.holder = None;
+    if status == JobStatus::Completed {
+        note_upkeep(&mut pair, now);
+    }
     Ok(pair)
+}
+
+fn note_upkeep(pair: &mut Pair, now: Timestamp) {
+    let upkeep = &mut pair.lock.upkeep;
+    upkeep.completed_at = Some(now);
+    if pair.job.actions.contains(&Action::RemoveOrphanFiles) {
+        upkeep.orphans_removed_at = Some(now);
+    }
 }
 
 /// Cancels a pending or running job: revokes its fence and frees its table in the same write.

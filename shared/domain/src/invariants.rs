@@ -1,7 +1,7 @@
 //! The protocol's invariants by name (protocol.md, Invariants), as plain functions that production code,
 //! contract suites and the model checker all call.
 
-use crate::{JobStatus, Pair};
+use crate::{Job, JobStatus, Pair};
 
 /// A broken invariant: its name and what was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub struct Violation {
 /// - `LK-1`: an active job holds its table's lock, a terminal one does not.
 /// - `FN-1`: the fence of an active job is the lock's.
 /// - `JB-1`: a terminal job has an end, no lease and no progress; an active one has no end.
+/// - `RN-1`: only a job that was claimed has a run elsewhere, and none that completed.
 ///
 /// # Errors
 /// The first [`Violation`] found.
@@ -35,13 +36,15 @@ pub fn check_pair(pair: &Pair) -> Result<(), Violation> {
         if active { job.completed_at.is_none() } else { ended },
         "JB-1",
         || format!("{job:?}"),
-    )
+    )?;
+    let no_run = matches!(job.status, JobStatus::Pending | JobStatus::Completed);
+    ensure(!no_run || job.remote_run.is_none(), "RN-1", || format!("{job:?}"))
 }
 
 /// Checks one write: what it found and what it left.
 ///
 /// - `FN-2`: the lock's fence never shrinks, and grows whenever the lock or the worker changes hands.
-/// - `JB-2`: a terminal job never changes again.
+/// - `JB-2`: a terminal job never changes again, but to forget the run it left behind elsewhere.
 /// - `JB-3`: results are only ever appended to.
 ///
 /// # Errors
@@ -59,13 +62,24 @@ pub fn check_step(before: &Pair, after: &Pair) -> Result<(), Violation> {
         format!("{:?} -> {:?}", before.lock, after.lock)
     })?;
     ensure(
-        !before.job.is_terminal() || before.job == after.job,
+        !before.job.is_terminal() || before.job == after.job || only_sees_to_its_run(&before.job, &after.job),
         "JB-2",
         || format!("{:?}", after.job),
     )?;
     ensure(after.job.results.starts_with(&before.job.results), "JB-3", || {
         format!("{:?}", after.job.results)
     })
+}
+
+/// Whether an ended job changed in nothing but that its run was forgotten, or a message sent to see to that.
+fn only_sees_to_its_run(before: &Job, after: &Job) -> bool {
+    let kept = after.remote_run.is_none() || after.remote_run == before.remote_run;
+    let expected = Job {
+        remote_run: after.remote_run.clone(),
+        enqueued_at: after.enqueued_at,
+        ..before.clone()
+    };
+    before.remote_run.is_some() && kept && *after == expected
 }
 
 fn ensure(holds: bool, invariant: &'static str, seen: impl FnOnce() -> String) -> Result<(), Violation> {

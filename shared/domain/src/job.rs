@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Action, JobOptions, TableId, Timestamp};
+use crate::{Action, JobOptions, RemoteRun, TableId, Timestamp};
 
 /// A job id: 32 lower-case hex characters, a UUIDv7 without dashes, so ids sort by time of submission.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -267,6 +267,8 @@ pub struct Job {
     pub enqueued_at: Option<Timestamp>,
     /// The cause that ended an earlier attempt, if it was reported.
     pub last_fault: Option<String>,
+    /// The run of another engine that does the current action; after the job's end, one still to be stopped.
+    pub remote_run: Option<RemoteRun>,
 }
 
 impl Job {
@@ -288,4 +290,15 @@ pub struct Lock {
     pub holder: Option<JobId>,
     /// The newest token handed out for the table.
     pub fence: Fence,
+    /// What was done last. Kept here because it changes together with the lock, and outlives purged jobs.
+    pub upkeep: Upkeep,
+}
+
+/// When a table was last maintained with success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// When its last job completed, whatever the job's actions.
+    pub completed_at: Option<Timestamp>,
+    /// When the last job that removed orphan files completed.
+    pub orphans_removed_at: Option<Timestamp>,
 }

@@ -2,6 +2,7 @@
 //! worker, messages nobody could handle, locks without a job.
 
 use crate::decide::revoke;
+use crate::remote::run_left_behind;
 use crate::{Drain, Duration, Job, JobId, JobStatus, Lock, Pair, Timestamp};
 
 /// Attempts a job gets before it is given up (protocol.md, Sweep).
@@ -34,9 +35,10 @@ pub fn sweep(job: &Job, drain: &Drain, now: Timestamp) -> Sweep {
 }
 
 /// When the job's message has to be sent (again) unless the job changes before: at once when it was never
-/// sent, later when it seems lost or its worker's lease ran out. `None` when the job is terminal.
+/// sent, later when it seems lost or its worker's lease ran out. `None` when the job is terminal and left no run
+/// behind elsewhere: the worker that gets the message stops it.
 pub fn message_due(job: &Job) -> Option<Timestamp> {
-    if job.is_terminal() {
+    if job.is_terminal() && run_left_behind(job).is_none() {
         return None;
     }
     let lost = |sent: Timestamp| sent + Duration::from_seconds(RESEND_SECONDS);
@@ -105,6 +107,7 @@ pub fn free_lock(lock: &Lock, holder: Option<&Job>) -> Option<Lock> {
     (!lives).then(|| Lock {
         holder: None,
         fence: lock.fence.next(),
+        upkeep: lock.upkeep,
     })
 }
 

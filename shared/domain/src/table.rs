@@ -1,10 +1,10 @@
 //! What Snowpack remembers of tables: the cache behind the 404, and the drain switch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::{TableId, Timestamp};
+use crate::{OptionError, Properties, TableId, Thresholds, Timestamp};
 
-/// Counts full syncs; an entry of an older generation was not seen by the newest one.
+/// Counts full syncs.
 pub type SyncGeneration = u64;
 
 /// A table the catalog is known to have.
@@ -18,9 +18,10 @@ pub struct CacheEntry {
     pub metadata_location: Option<String>,
     /// Its format version, once its metadata was read.
     pub format_version: Option<u8>,
-    /// Its `snowpack.*`, `history.expire.*`, `write.target-file-size-bytes` and `gc.enabled` properties.
+    /// Its `snowpack.*`, `history.expire.*`, `write.target-file-size-bytes`, `gc.enabled` and `compaction_skip`
+    /// properties.
     pub properties: BTreeMap<String, String>,
-    /// The sync that saw it last.
+    /// The sync that wrote it, or that was running when a request did.
     pub generation: SyncGeneration,
 }
 
@@ -33,10 +34,31 @@ impl CacheEntry {
             _ => None,
         }
     }
+
+    /// The table's thresholds.
+    ///
+    /// # Errors
+    /// [`OptionError`] naming a property that cannot be read.
+    pub fn thresholds(&self, deployment: &HashMap<String, String>) -> Result<Thresholds, OptionError> {
+        let table = self.properties.clone().into_iter().collect();
+        Thresholds::resolve(Properties {
+            table: &table,
+            deployment,
+        })
+    }
+}
+
+/// A table in a catalog's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTable {
+    /// The table.
+    pub table: TableId,
+    /// Its newest metadata file, if the catalog's list says it. Whoever knows that file need not load the table.
+    pub metadata_location: Option<String>,
 }
 
 /// How fresh the table cache is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheState {
     /// The newest complete sync.
     pub generation: SyncGeneration,
@@ -44,6 +66,8 @@ pub struct CacheState {
     pub last_synced: Option<Timestamp>,
     /// Tables it found.
     pub table_count: u64,
+    /// Up to which table a sync came that ran out of time; absent when the last one ended.
+    pub position: Option<TableId>,
 }
 
 /// The drain switch: while on, no job is accepted or claimed.

@@ -6,12 +6,12 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::OpenError;
 
-/// Kept in SQLite's `user_version`; 0 is a fresh file.
-const SCHEMA_VERSION: i64 = 1;
+/// Each step brings a file to the next version, from a fresh one on. The version is kept in SQLite's `user_version`.
+const STEPS: [&str; 2] = [FIRST, UPKEEP_AND_HEALTH];
 
 /// Instants are microseconds since the epoch. `due` and `finished_at` repeat what the job document says, for
 /// the indexes: when its message is due (absent: never), and when it ended (absent: active).
-const SCHEMA: &str = "
+const FIRST: &str = "
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY NOT NULL,
     version INTEGER NOT NULL,
@@ -84,7 +84,30 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_visibility ON messages (visible_at, id);
 ";
 
-/// Makes a fresh file's tables in one transaction, and checks the version of any other.
+const UPKEEP_AND_HEALTH: &str = "
+ALTER TABLE locks ADD COLUMN completed_at INTEGER;
+ALTER TABLE locks ADD COLUMN orphans_removed_at INTEGER;
+DROP INDEX cache_entries_by_generation;
+ALTER TABLE cache_state ADD COLUMN position TEXT;
+
+CREATE TABLE health (
+    database_name TEXT NOT NULL,
+    table_name TEXT NOT NULL,
+    collected_at INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (database_name, table_name, collected_at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX health_by_age ON health (collected_at);
+
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY NOT NULL,
+    started_at INTEGER NOT NULL,
+    document TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX runs_by_start ON runs (started_at, id);
+";
+
+/// Brings a file to the newest version in one transaction.
 ///
 /// # Errors
 /// [`OpenError::Newer`] when a newer program made the file; [`OpenError::Sqlite`] otherwise.
@@ -99,17 +122,21 @@ pub(crate) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Op
     let found: i64 = transaction
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(sqlite)?;
-    if found > SCHEMA_VERSION {
+    let known = STEPS.len() as i64;
+    let todo = usize::try_from(found).ok().and_then(|found| STEPS.get(found..));
+    let Some(todo) = todo else {
         return Err(OpenError::Newer {
             path: path.to_owned(),
             found,
-            known: SCHEMA_VERSION,
+            known,
         });
+    };
+    for step in todo {
+        transaction.execute_batch(step).map_err(sqlite)?;
     }
-    if found == 0 {
-        transaction.execute_batch(SCHEMA).map_err(sqlite)?;
+    if !todo.is_empty() {
         transaction
-            .pragma_update(None, "user_version", SCHEMA_VERSION)
+            .pragma_update(None, "user_version", known)
             .map_err(sqlite)?;
     }
     transaction.commit().map_err(sqlite)

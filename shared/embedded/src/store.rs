@@ -1,16 +1,19 @@
 //! The job store over SQLite: the port's methods, each one transaction.
 
 mod cache;
+mod health;
 mod jobs;
 mod locks;
+mod reports;
 mod rows;
+mod runs;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
 use snowpack_service::ports::{
     Clock, JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned, Write,
@@ -20,6 +23,7 @@ use snowpack_wire::stored::Cursor;
 use tokio::sync::Notify;
 
 use crate::database::Database;
+use crate::error::DatabaseError;
 use crate::{EmbeddedQueue, OpenError};
 
 /// Rows deleted in one transaction, so that a long purge lets other writers in.
@@ -47,6 +51,25 @@ impl SqliteStore {
     /// The queue kept in the same file. All queues of a store wake each other.
     pub fn queue<C: Clock>(&self, clock: C) -> EmbeddedQueue<C> {
         EmbeddedQueue::new(Arc::clone(&self.database), Arc::clone(&self.sent), clock)
+    }
+
+    /// Deletes in batches until one is not full; returns how many rows.
+    async fn purge_by(
+        &self,
+        before: Timestamp,
+        delete: fn(&Transaction<'_>, Timestamp, usize) -> Result<usize, DatabaseError>,
+    ) -> Result<u64, StoreError> {
+        let mut purged = 0;
+        loop {
+            let batch = self
+                .database
+                .write(move |transaction| delete(transaction, before, PURGE_BATCH))
+                .await?;
+            purged += batch as u64;
+            if batch < PURGE_BATCH {
+                return Ok(purged);
+            }
+        }
     }
 }
 
@@ -89,6 +112,21 @@ impl JobStore for SqliteStore {
             .database
             .read(move |transaction| rows::lock(transaction, &table))
             .await?)
+    }
+
+    async fn locks(&self, tables: &[TableId]) -> Result<HashMap<TableId, Lock>, StoreError> {
+        let tables = tables.to_vec();
+        let read = self.database.read(move |transaction| {
+            let mut locks = HashMap::new();
+            for table in tables {
+                let lock = rows::lock(transaction, &table)?;
+                if lock.version > 0 {
+                    locks.insert(table, lock.value);
+                }
+            }
+            Ok(locks)
+        });
+        Ok(read.await?)
     }
 
     async fn drain(&self) -> Result<Versioned<Drain>, StoreError> {
@@ -157,17 +195,8 @@ impl JobStore for SqliteStore {
     }
 
     async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut purged = 0;
-        loop {
-            let batch = self
-                .database
-                .write(move |transaction| jobs::purge(transaction, before, PURGE_BATCH))
-                .await?;
-            purged += batch as u64;
-            if batch < PURGE_BATCH {
-                return Ok(purged);
-            }
-        }
+        let jobs = self.purge_by(before, jobs::purge).await?;
+        Ok(jobs + self.purge_by(before, health::purge).await?)
     }
 
     async fn cache_entry(&self, table: &TableId) -> Result<Option<CacheEntry>, StoreError> {
@@ -202,10 +231,11 @@ impl JobStore for SqliteStore {
             .await?)
     }
 
-    async fn remove_cache_entries_before(&self, generation: u64) -> Result<u64, StoreError> {
+    async fn remove_cache_entries(&self, tables: &[TableId], generation: u64) -> Result<u64, StoreError> {
+        let tables = tables.to_vec();
         Ok(self
             .database
-            .write(move |transaction| cache::remove_before(transaction, generation))
+            .write(move |transaction| cache::remove_older(transaction, &tables, generation))
             .await?)
     }
 
@@ -222,7 +252,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn set_cache_state(&self, state: &CacheState) -> Result<(), StoreError> {
-        let state = *state;
+        let state = state.clone();
         Ok(self
             .database
             .write(move |transaction| cache::set_state(transaction, &state))

@@ -7,7 +7,7 @@ use snowpack_embedded::{EmbeddedQueue, Receipt, SqliteStore};
 use snowpack_service::ports::{Clock, JobQueue as _};
 use snowpack_testkit::{
     Delivery, ManualClock, Receiver, dead_letters_contract, job_id, job_queue_contract, job_store_contract,
-    time,
+    reports_contract, time,
 };
 use tempfile::TempDir;
 
@@ -24,6 +24,7 @@ async fn the_store_keeps_its_contract() {
         SqliteStore::open(&directory.join("state.db")).unwrap()
     };
     job_store_contract(fresh).await;
+    reports_contract(fresh).await;
 }
 
 struct EmbeddedReceiver {

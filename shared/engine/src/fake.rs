@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
-use snowpack_domain::{Progress, TableId};
+use snowpack_domain::{ListedTable, Progress, TableId};
 use snowpack_service::ports::{ActionStop, Supervisor};
 
 pub(crate) mod parquet;
@@ -146,9 +146,13 @@ impl Catalog for FakeCatalog {
         self.list(vec!["db".to_owned()])
     }
 
-    async fn tables(&self, _: &str) -> Result<Vec<TableId>, CatalogError> {
+    async fn tables(&self, _: &str) -> Result<Vec<ListedTable>, CatalogError> {
         let neighbours = self.neighbours.lock().unwrap();
-        self.list(neighbours.keys().chain([&self.id]).cloned().collect())
+        let listed = neighbours.keys().chain([&self.id]).map(|table| ListedTable {
+            table: table.clone(),
+            metadata_location: None,
+        });
+        self.list(listed.collect())
     }
 }
 

@@ -11,8 +11,8 @@ use snowpack_domain::{
     PositionDeleteCompaction, Properties, TableId,
 };
 use snowpack_plan::{
-    ACTION_SUMMARY_KEY, check_manifest_settings, check_metadata, check_position_delete_settings,
-    check_settings,
+    ACTION_SUMMARY_KEY, JOB_SUMMARY_KEY, check_manifest_settings, check_metadata,
+    check_position_delete_settings, check_settings,
 };
 use snowpack_service::ports::{ActionStop, Clock, Engine, Provenance, Supervisor};
 
@@ -107,6 +107,7 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                     committer: &committer,
                     supervisor: &task.supervisor,
                     settings: self.compaction(&table, task.options)?,
+                    job: task.provenance.job.as_ref(),
                     summary: summary(task.action, task.provenance),
                     now: || self.clock.now(),
                 };
@@ -117,6 +118,7 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                     committer: &committer,
                     supervisor: &task.supervisor,
                     settings: PositionDeleteCompaction::resolve(task.options, self.properties(&table))?,
+                    job: task.provenance.job.as_ref(),
                     summary: summary(task.action, task.provenance),
                     now: || self.clock.now(),
                 };
@@ -217,7 +219,7 @@ fn summary(action: Action, provenance: &Provenance) -> BTreeMap<String, String> 
         ("snowpack.fence".to_owned(), provenance.fence.to_string()),
     ]);
     if let Some(job) = &provenance.job {
-        summary.insert("snowpack.job-id".to_owned(), job.to_string());
+        summary.insert(JOB_SUMMARY_KEY.to_owned(), job.to_string());
     }
     summary
 }

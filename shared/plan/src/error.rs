@@ -1,6 +1,7 @@
 //! Why a table could not be planned; tells a cause that may pass from one that will not.
 
 use snowpack_catalog::CatalogError;
+use snowpack_domain::OptionError;
 use snowpack_manifest::ManifestError;
 
 /// Why a table could not be planned.
@@ -25,6 +26,9 @@ pub enum PlanError {
         /// What it is, and what to do.
         reason: String,
     },
+    /// An option or a property standing in for one cannot be used.
+    #[error(transparent)]
+    Setting(#[from] OptionError),
     /// An option names something the table does not have.
     #[error("{table}: option {option}: {reason}")]
     Option {
@@ -43,7 +47,7 @@ impl PlanError {
         match self {
             Self::Catalog(error) => error.is_transient(),
             Self::Manifest { source, .. } => source.is_transient(),
-            Self::Unsupported { .. } | Self::Option { .. } => false,
+            Self::Unsupported { .. } | Self::Setting(_) | Self::Option { .. } => false,
         }
     }
 }

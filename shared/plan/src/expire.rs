@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention, TableMetadata};
+use snowpack_catalog::is_in_table_bucket;
 use snowpack_domain::{Duration, Expiry, Timestamp};
 
 /// `history.expire.max-ref-age-ms`: the age refs may have unless they say themselves; default for ever.
@@ -60,9 +61,17 @@ pub enum ExpiryError {
 }
 
 /// Whether files may be deleted: `gc.enabled` is not set or `true`, read as strictly as Java reads it.
-pub fn gc_enabled(metadata: &TableMetadata) -> bool {
+fn gc_enabled(metadata: &TableMetadata) -> bool {
     let value = metadata.properties().get(GC_ENABLED_PROPERTY);
     value.is_none_or(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// Why no file of the table may be deleted by anyone but its storage; `None` when files may be deleted.
+pub fn deletes_forbidden(metadata: &TableMetadata) -> Option<&'static str> {
+    if is_in_table_bucket(metadata.location()) {
+        return Some("S3 Tables removes unreferenced files by itself");
+    }
+    (!gc_enabled(metadata)).then_some("gc.enabled is false")
 }
 
 /// Decides what expires as of `now`. `refs` are all of the table's, `main` included.

@@ -5,16 +5,19 @@ mod arrangement;
 mod deletes;
 mod equality;
 mod error;
+mod estimate;
 mod expire;
 mod filter;
 #[cfg(test)]
 mod fixture;
+mod health;
 mod live;
 mod manifests;
 mod partition;
 mod position_deletes;
 mod preview;
 mod rewrite;
+mod rewrite_all;
 mod sizing;
 mod slim;
 mod state;
@@ -27,7 +30,8 @@ pub use applying::{DeleteList, DeleteReach, Deletes, SharedDeletes};
 pub use arrangement::{Arrangement, SortTerm};
 pub use deletes::DeleteIndex;
 pub use error::PlanError;
-pub use expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
+pub use estimate::{Assessment, NativeWork, assess, check_options};
+pub use expire::{ExpiryError, ExpiryPlan, deletes_forbidden, plan_expiry};
 pub use live::{plan_position_deletes, plan_rewrite, plan_vectors};
 pub use manifests::{
     ManifestRun, ManifestShelf, PartitionKey, check_manifest_settings, partition_schema, plan_manifests,
@@ -36,6 +40,7 @@ pub use manifests::{
 pub use partition::promoted_partition;
 pub use position_deletes::{DeleteFileGroup, DeletePlan, LiveTargets};
 pub use rewrite::{ACTION_SUMMARY_KEY, TARGET_SUMMARY_KEY, plan};
+pub use rewrite_all::JOB_SUMMARY_KEY;
 pub use state::{NO_SNAPSHOT, TableState, read_manifest_list};
 pub use supported::{check_files, check_metadata, check_position_delete_settings, check_settings};
 pub use tables::CatalogTables;

@@ -1,7 +1,7 @@
 //! Plans on a loaded table: check it, read its snapshot, decide.
 
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::{Compaction, PositionDeleteCompaction};
+use snowpack_domain::{Compaction, JobId, PositionDeleteCompaction};
 
 use crate::error::PlanError;
 use crate::filter::FileFilter;
@@ -15,13 +15,14 @@ use crate::supported::{
 use crate::types::RewritePlan;
 use crate::vectors::{self, VectorGroup};
 
-/// Reads the current snapshot and plans its rewrite. A table without a snapshot has an empty plan.
+/// Reads the current snapshot and plans its rewrite by `job`, if it is one. A table without a snapshot has an empty plan.
 ///
 /// # Errors
 /// [`PlanError`] when the table or an option is not supported, or a metadata file cannot be read.
 pub async fn plan_rewrite(
     table: &LoadedTable,
     settings: &Compaction,
+    job: Option<&JobId>,
 ) -> Result<(TableState, RewritePlan), PlanError> {
     check_metadata(table)?;
     check_settings(table, settings)?;
@@ -29,7 +30,7 @@ pub async fn plan_rewrite(
     let columns = filter.map(|filter| filter.columns()).unwrap_or_default();
     let state = TableState::read_with(table, columns).await?;
     check_files(table, &state)?;
-    let plan = plan(&state, &table.metadata, settings);
+    let plan = plan(&state, &table.metadata, settings, job);
     Ok((state, plan))
 }
 
@@ -41,12 +42,13 @@ pub async fn plan_rewrite(
 pub async fn plan_position_deletes(
     table: &LoadedTable,
     settings: &PositionDeleteCompaction,
+    job: Option<&JobId>,
 ) -> Result<DeletePlan<DeleteFileGroup>, PlanError> {
     check_metadata(table)?;
     check_position_delete_settings(table, settings)?;
     let state = TableState::read(table).await?;
     check_position_delete_files(table, &state)?;
-    Ok(position_deletes::plan(&state, &table.metadata, settings))
+    Ok(position_deletes::plan(&state, &table.metadata, settings, job))
 }
 
 /// The same for a table of format version 3, whose position deletes become deletion vectors.
@@ -56,10 +58,11 @@ pub async fn plan_position_deletes(
 pub async fn plan_vectors(
     table: &LoadedTable,
     settings: &PositionDeleteCompaction,
+    job: Option<&JobId>,
 ) -> Result<DeletePlan<VectorGroup>, PlanError> {
     check_metadata(table)?;
     check_position_delete_settings(table, settings)?;
     let state = TableState::read(table).await?;
     check_position_delete_files(table, &state)?;
-    vectors::plan(&state, &table.metadata, settings).map_err(|reason| unsupported(table, reason))
+    vectors::plan(&state, &table.metadata, settings, job).map_err(|reason| unsupported(table, reason))
 }

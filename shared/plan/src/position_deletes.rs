@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use iceberg::spec::{DataContentType, Struct, TableMetadata};
 use snowpack_catalog::normalize_location;
-use snowpack_domain::{Action, DeleteGranularity, FileSizes, PositionDeleteCompaction};
+use snowpack_domain::{Action, DeleteGranularity, FileSizes, JobId, PositionDeleteCompaction};
 
 use crate::deletes::referenced_data_file;
 use crate::filter::FileFilter;
 use crate::partition::PartitionTypes;
 use crate::rewrite::{own_rewrites, sort_by_order};
+use crate::rewrite_all::RewriteAll;
 use crate::sizing::{Band, expected_output_files, pack, write_max_file_bytes};
 use crate::state::TableState;
 use crate::types::{LiveFile, SkipReason};
@@ -103,8 +104,9 @@ pub(crate) fn plan(
     state: &TableState,
     metadata: &TableMetadata,
     settings: &PositionDeleteCompaction,
+    job: Option<&JobId>,
 ) -> DeletePlan<DeleteFileGroup> {
-    let mut planner = Planner::new(metadata, settings);
+    let mut planner = Planner::new(metadata, settings, job);
     let partitions = Partitions::of(state, metadata);
     let files_considered = partitions.parts.iter().map(|part| part.files.len() as u64).sum();
     for part in partitions.parts {
@@ -192,19 +194,21 @@ struct Planner<'a> {
     wanted: Band,
     of_own_output: Band,
     own_rewrites: HashSet<i64>,
+    rewrite_all: RewriteAll,
     filter: Option<FileFilter>,
     groups: Vec<DeleteFileGroup>,
     skipped: BTreeMap<SkipReason, u64>,
 }
 
 impl<'a> Planner<'a> {
-    fn new(metadata: &TableMetadata, settings: &'a PositionDeleteCompaction) -> Self {
+    fn new(metadata: &TableMetadata, settings: &'a PositionDeleteCompaction, job: Option<&JobId>) -> Self {
         let action = Action::RewritePositionDeleteFiles;
         Self {
             settings,
             wanted: Band::wanted(settings.sizes),
             of_own_output: Band::of_own_output(settings.sizes),
             own_rewrites: own_rewrites(metadata, action, settings.sizes.target_bytes),
+            rewrite_all: RewriteAll::new(settings.rewrite_all, metadata, action, job),
             filter: FileFilter::checked(settings.filter.as_deref(), metadata),
             groups: Vec::new(),
             skipped: BTreeMap::new(),
@@ -229,7 +233,9 @@ impl<'a> Planner<'a> {
                 self.skip(SkipReason::FilteredOut, 1);
             } else if is_misplaced(&file, &part.key, homes) {
                 self.skip(SkipReason::OtherPartition, 1);
-            } else if self.settings.rewrite_all
+            } else if self.rewrite_all.wrote(&file) {
+                self.skip(SkipReason::AlreadyRewritten, 1);
+            } else if self.rewrite_all.is_asked()
                 || !self.has_right_size(&file)
                 || targets.leaves_dangling(&file)
             {
@@ -256,7 +262,7 @@ impl<'a> Planner<'a> {
     /// Takes a packed run of candidates into the plan, or not.
     fn offer(&mut self, files: Vec<Arc<LiveFile>>, targets: &Arc<LiveTargets>) {
         let drops_files = files.iter().any(|file| targets.leaves_dangling(file));
-        if !self.settings.rewrite_all && !drops_files {
+        if !self.rewrite_all.is_asked() && !drops_files {
             if !self.is_worth_a_group(&files) {
                 return self.skip(SkipReason::TooFewFiles, files.len());
             }

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use iceberg::spec::FormatVersion;
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
-    Action, Compaction, Expiry, JobOptions, ManifestRewrite, OptionValue, OrphanRemoval,
-    PositionDeleteCompaction, Preview, PreviewSource, Properties, Timestamp,
+    Action, Compaction, EngineCase, EngineDecision, Expiry, HandOver, JobOptions, ManifestRewrite,
+    OptionValue, OrphanRemoval, PositionDeleteCompaction, Preview, PreviewSource, Properties, Timestamp,
+    Verification, choose_engine,
 };
+use snowpack_service::ports::NoPreview;
 
 use crate::applying::SharedDeletes;
-use crate::error::PlanError;
-use crate::expire::{ExpiryError, ExpiryPlan, gc_enabled, plan_expiry};
+use crate::estimate::{NativeWork, refusal_of};
+use crate::expire::{ExpiryPlan, deletes_forbidden, plan_expiry};
 use crate::filter::FileFilter;
 use crate::manifests::{check_manifest_settings, plan_manifests};
 use crate::position_deletes::{self, DeleteFileGroup, DeletePlan};
@@ -30,8 +32,8 @@ type Numbers = BTreeMap<String, Option<u64>>;
 #[derive(Debug)]
 pub(crate) struct PreviewRequest<'a> {
     pub(crate) table: &'a LoadedTable,
-    /// The table's snapshot, or why it could not be read (in time).
-    pub(crate) state: Result<&'a TableState, String>,
+    /// The table's snapshot, or why there is none.
+    pub(crate) state: Result<&'a TableState, NoPreview>,
     pub(crate) options: &'a JobOptions,
     pub(crate) deployment: &'a HashMap<String, String>,
     pub(crate) now: Timestamp,
@@ -56,33 +58,21 @@ pub(crate) fn filtered_columns(table: &LoadedTable, options: &JobOptions) -> Has
     }
 }
 
-/// No preview, and why.
-pub(crate) fn no_preview(note: String) -> Preview {
-    Preview {
-        source: PreviewSource::None,
-        numbers: Numbers::new(),
-        note: Some(note),
-    }
-}
-
 impl PreviewRequest<'_> {
     /// What one action would do.
-    pub(crate) fn preview(&self, action: Action) -> Preview {
+    pub(crate) fn preview(&self, action: Action) -> Result<Preview, NoPreview> {
         let numbers = match action {
-            Action::RewriteDataFiles => self.rewrite(),
+            Action::RewriteDataFiles => return self.rewrite(),
             Action::ExpireSnapshots => self.expiry(),
             Action::RewritePositionDeleteFiles => self.position_deletes(),
             Action::RewriteManifests => self.manifests(),
             Action::RemoveOrphanFiles => self.orphans(),
         };
-        match numbers {
-            Ok(numbers) => Preview {
-                source: PreviewSource::Live,
-                numbers,
-                note: self.note(action),
-            },
-            Err(note) => no_preview(note),
-        }
+        Ok(Preview {
+            source: PreviewSource::Live,
+            numbers: numbers?,
+            note: self.note(action),
+        })
     }
 
     fn properties(&self) -> Properties<'_> {
@@ -92,56 +82,89 @@ impl PreviewRequest<'_> {
         }
     }
 
-    fn rewrite(&self) -> Result<Numbers, String> {
-        let settings =
-            Compaction::resolve(self.options, self.properties()).map_err(|error| error.to_string())?;
-        let refused = |error: PlanError| error.to_string();
-        check_metadata(self.table).map_err(refused)?;
+    fn rewrite(&self) -> Result<Preview, NoPreview> {
+        let settings = Compaction::resolve(self.options, self.properties()).map_err(refused)?;
         check_settings(self.table, &settings).map_err(refused)?;
+        let checked = check_metadata(self.table);
+        let refusal = checked.as_ref().err().map(ToString::to_string);
+        if let (Some(reason), Some(refusal)) = (refusal_of(checked).map_err(refused)?, refusal) {
+            // Its manifests cannot be read either.
+            let why = self.note_of(&settings, Some(reason), None)?.unwrap_or(refusal);
+            return Err(NoPreview::Refused(why));
+        }
         let state = self.state.clone()?;
-        check_files(self.table, state).map_err(refused)?;
-        Ok(rewrite_numbers(&plan(state, &self.table.metadata, &settings)))
+        let plan = plan(state, &self.table.metadata, &settings, None);
+        let work = NativeWork::of_rewrite(&plan, &settings, self.table.metadata.format_version());
+        let checked = check_files(self.table, state);
+        let refusal = checked.as_ref().err().map(ToString::to_string);
+        let note = self.note_of(&settings, refusal_of(checked).map_err(refused)?, Some(work))?;
+        if let (None, Some(refusal)) = (&note, refusal) {
+            return Err(NoPreview::Refused(refusal));
+        }
+        let mut numbers = rewrite_numbers(&plan);
+        let seconds = work.estimate().as_micros() / 1_000_000;
+        numbers.insert("native_seconds".to_owned(), u64::try_from(seconds).ok());
+        Ok(Preview {
+            source: PreviewSource::Live,
+            numbers,
+            note,
+        })
     }
 
-    fn position_deletes(&self) -> Result<Numbers, String> {
-        let settings = PositionDeleteCompaction::resolve(self.options, self.properties())
-            .map_err(|error| error.to_string())?;
-        let refused = |error: PlanError| error.to_string();
+    /// What to know about a rewrite that would not be native, where there is Spark.
+    fn note_of(
+        &self,
+        settings: &Compaction,
+        refusal: Option<String>,
+        work: Option<NativeWork>,
+    ) -> Result<Option<String>, NoPreview> {
+        let case = EngineCase {
+            action: Action::RewriteDataFiles,
+            refusal,
+            native: work.map(|work| work.estimate()),
+            native_only: (settings.verify == Verification::Content)
+                .then(|| format!("verify={}", settings.verify)),
+            has_spark: true,
+        };
+        let allowed = HandOver::resolve(self.properties()).map_err(refused)?;
+        match choose_engine(allowed, &case) {
+            EngineDecision::Native => Ok(None),
+            EngineDecision::Refuse { why } => Err(NoPreview::Refused(why)),
+            EngineDecision::Spark { why } => Ok(Some(format!("it would be handed to Spark: {why}"))),
+        }
+    }
+
+    fn position_deletes(&self) -> Result<Numbers, NoPreview> {
+        let settings = PositionDeleteCompaction::resolve(self.options, self.properties()).map_err(refused)?;
         check_metadata(self.table).map_err(refused)?;
         check_position_delete_settings(self.table, &settings).map_err(refused)?;
         let state = self.state.clone()?;
         check_position_delete_files(self.table, state).map_err(refused)?;
         if self.table.metadata.format_version() < FormatVersion::V3 {
-            let plan = position_deletes::plan(state, &self.table.metadata, &settings);
+            let plan = position_deletes::plan(state, &self.table.metadata, &settings, None);
             return Ok(position_delete_numbers(&plan));
         }
-        let plan = vectors::plan(state, &self.table.metadata, &settings)?;
+        let plan = vectors::plan(state, &self.table.metadata, &settings, None).map_err(refused)?;
         Ok(vector_numbers(&plan))
     }
 
-    fn expiry(&self) -> Result<Numbers, String> {
-        let settings =
-            Expiry::resolve(self.options, self.properties(), self.now).map_err(|error| error.to_string())?;
-        check_metadata(self.table).map_err(|error| error.to_string())?;
+    fn expiry(&self) -> Result<Numbers, NoPreview> {
+        let settings = Expiry::resolve(self.options, self.properties(), self.now).map_err(refused)?;
+        check_metadata(self.table).map_err(refused)?;
         let planned = plan_expiry(&self.table.metadata, self.table.refs(), &settings, self.now);
-        planned
-            .map(|plan| expiry_numbers(&plan))
-            .map_err(|error: ExpiryError| error.to_string())
+        planned.map(|plan| expiry_numbers(&plan)).map_err(refused)
     }
 
-    fn manifests(&self) -> Result<Numbers, String> {
-        let settings =
-            ManifestRewrite::resolve(self.options, self.properties()).map_err(|error| error.to_string())?;
-        let refused = |error: PlanError| error.to_string();
+    fn manifests(&self) -> Result<Numbers, NoPreview> {
+        let settings = ManifestRewrite::resolve(self.options, self.properties()).map_err(refused)?;
         check_metadata(self.table).map_err(refused)?;
         check_manifest_settings(self.table, &settings).map_err(refused)?;
         Ok(manifest_numbers(self.table, self.state.clone()?, &settings))
     }
 
-    fn orphans(&self) -> Result<Numbers, String> {
-        OrphanRemoval::resolve(self.options, self.properties(), self.now)
-            .map_err(|error| error.to_string())?;
-        check_metadata(self.table).map_err(|error| error.to_string())?;
+    fn orphans(&self) -> Result<Numbers, NoPreview> {
+        OrphanRemoval::resolve(self.options, self.properties(), self.now).map_err(refused)?;
+        check_metadata(self.table).map_err(refused)?;
         Ok(numbers([("orphan_files", None)]))
     }
 
@@ -150,15 +173,22 @@ impl PreviewRequest<'_> {
             Action::RewriteDataFiles | Action::RewritePositionDeleteFiles | Action::RewriteManifests => {
                 return None;
             }
-            Action::ExpireSnapshots if gc_enabled(&self.table.metadata) => return None,
-            Action::ExpireSnapshots => "gc.enabled is false: snapshots expire, but no file is deleted",
-            Action::RemoveOrphanFiles if gc_enabled(&self.table.metadata) => {
-                "only listing the table's storage tells: run it with the option remove_orphan_files.dry_run"
-            }
-            Action::RemoveOrphanFiles => "gc.enabled is false: no file is deleted",
+            Action::ExpireSnapshots => match deletes_forbidden(&self.table.metadata) {
+                None => return None,
+                Some(reason) => format!("{reason}: snapshots expire, but no file is deleted"),
+            },
+            Action::RemoveOrphanFiles => match deletes_forbidden(&self.table.metadata) {
+                None => "only listing the table's storage tells: run it with the option remove_orphan_files.dry_run".to_owned(),
+                Some(reason) => format!("{reason}: no file is deleted"),
+            },
         };
-        Some(note.to_owned())
+        Some(note)
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
+fn refused(reason: impl ToString) -> NoPreview {
+    NoPreview::Refused(reason.to_string())
 }
 
 fn numbers<const N: usize>(pairs: [(&str, Option<u64>); N]) -> Numbers {

@@ -10,11 +10,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use iceberg::spec::{Struct, TableMetadata};
-use snowpack_domain::{Action, Compaction, RewriteJobOrder};
+use snowpack_domain::{Action, Compaction, JobId, RewriteJobOrder};
 
 use crate::deletes::DeleteIndex;
 use crate::filter::FileFilter;
 use crate::partition::PartitionTypes;
+use crate::rewrite_all::RewriteAll;
 use crate::sizing::{Band, expected_output_files, pack, write_max_file_bytes};
 use crate::state::TableState;
 use crate::types::{FileGroup, LiveFile, RewritePlan, ScanFile, SkipReason};
@@ -24,11 +25,16 @@ pub const ACTION_SUMMARY_KEY: &str = "snowpack.action";
 /// Snapshot summary property of rewrites: the target size they wrote to, in bytes.
 pub const TARGET_SUMMARY_KEY: &str = "snowpack.target-file-size-bytes";
 
-/// Plans a rewrite of the state's data files. The options must have passed
+/// Plans a rewrite of the state's data files by `job`, if it is one. The options must have passed
 /// [`check_settings`](crate::check_settings).
-pub fn plan(state: &TableState, metadata: &TableMetadata, settings: &Compaction) -> RewritePlan {
+pub fn plan(
+    state: &TableState,
+    metadata: &TableMetadata,
+    settings: &Compaction,
+    job: Option<&JobId>,
+) -> RewritePlan {
     let deletes = DeleteIndex::new(state, metadata);
-    let mut planner = Planner::new(metadata, settings);
+    let mut planner = Planner::new(metadata, settings, job);
     let mut partitions = Partitions::new(metadata, planner.output_spec_id);
     let filter = FileFilter::checked(settings.filter.as_deref(), metadata);
     for data in &state.data {
@@ -36,8 +42,12 @@ pub fn plan(state: &TableState, metadata: &TableMetadata, settings: &Compaction)
             planner.skip(SkipReason::FilteredOut, 1);
             continue;
         }
+        if planner.rewrite_all.wrote(data) {
+            planner.skip(SkipReason::AlreadyRewritten, 1);
+            continue;
+        }
         let file = deletes.scan(data);
-        if settings.rewrite_all || planner.is_candidate(&file) {
+        if planner.rewrite_all.is_asked() || planner.is_candidate(&file) {
             partitions.add(file);
         } else {
             planner.skip(SkipReason::AtTarget, 1);
@@ -122,13 +132,15 @@ struct Planner<'a> {
     wanted: Band,
     of_own_output: Band,
     own_rewrites: HashSet<i64>,
+    rewrite_all: RewriteAll,
     files_left: usize,
     groups: Vec<FileGroup>,
     skipped: BTreeMap<SkipReason, u64>,
 }
 
 impl<'a> Planner<'a> {
-    fn new(metadata: &TableMetadata, settings: &'a Compaction) -> Self {
+    fn new(metadata: &TableMetadata, settings: &'a Compaction, job: Option<&JobId>) -> Self {
+        let action = Action::RewriteDataFiles;
         Self {
             settings,
             output_spec_id: settings
@@ -136,7 +148,8 @@ impl<'a> Planner<'a> {
                 .unwrap_or_else(|| metadata.default_partition_spec_id()),
             wanted: Band::wanted(settings.sizes()),
             of_own_output: Band::of_own_output(settings.sizes()),
-            own_rewrites: own_rewrites(metadata, Action::RewriteDataFiles, settings.target_file_bytes),
+            own_rewrites: own_rewrites(metadata, action, settings.target_file_bytes),
+            rewrite_all: RewriteAll::new(settings.rewrite_all, metadata, action, job),
             files_left: settings.max_files_to_rewrite.unwrap_or(usize::MAX),
             groups: Vec::new(),
             skipped: BTreeMap::new(),
@@ -167,7 +180,7 @@ impl<'a> Planner<'a> {
 
     /// Takes a packed run of candidates into the plan, whole, in part, or not at all.
     fn offer(&mut self, mut files: Vec<ScanFile>, partition: &Struct, repartition: bool) {
-        if !self.settings.rewrite_all {
+        if !self.rewrite_all.is_asked() {
             if !self.is_worth_a_group(&files) {
                 return self.skip(SkipReason::TooFewFiles, files.len());
             }
@@ -180,7 +193,7 @@ impl<'a> Planner<'a> {
         if files.is_empty() {
             return;
         }
-        if !beyond_limit.is_empty() && !self.settings.rewrite_all && !self.gains(&files) {
+        if !beyond_limit.is_empty() && !self.rewrite_all.is_asked() && !self.gains(&files) {
             return self.skip(SkipReason::FileLimit, files.len());
         }
         self.files_left -= files.len();

@@ -1,16 +1,19 @@
-//! The service's `Tables` port over a catalog: what the table cache holds, and previews within their budget.
+//! The service's `Tables` port over a catalog: what the table cache holds, health, and previews within their budget.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use snowpack_catalog::{Catalog, CatalogError, LoadedTable};
-use snowpack_domain::{Action, CacheEntry, JobOptions, Preview, TableId};
+use snowpack_domain::{Action, CacheEntry, JobOptions, Preview, TableHealth, TableId};
 use snowpack_service::SystemClock;
-use snowpack_service::ports::{CatalogUnavailable, Clock, Tables};
+use snowpack_service::ports::{CatalogUnavailable, Clock, HealthUnreadable, ListedTable, NoPreview, Tables};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use crate::preview::{PreviewRequest, filtered_columns, needs_state, no_preview};
+use crate::error::PlanError;
+use crate::health::health_of;
+use crate::preview::{PreviewRequest, filtered_columns, needs_state};
 use crate::state::TableState;
 
 /// How long a dry run may read live metadata (api.md, Dry run).
@@ -20,7 +23,7 @@ const PREVIEW_BUDGET: Duration = Duration::from_secs(5);
 const BUDGET_SPENT: &str = "the table's metadata could not be read within the seconds a dry run may take";
 
 /// Properties worth caching: these, and those that start with one of [`CACHED_PREFIXES`].
-const CACHED_PROPERTIES: [&str; 2] = ["write.target-file-size-bytes", "gc.enabled"];
+const CACHED_PROPERTIES: [&str; 3] = ["write.target-file-size-bytes", "gc.enabled", "compaction_skip"];
 const CACHED_PREFIXES: [&str; 2] = ["snowpack.", "history.expire."];
 
 /// The tables of a catalog.
@@ -62,22 +65,46 @@ impl<C: Catalog, K: Clock> CatalogTables<C, K> {
         }
     }
 
-    async fn load(&self, table: &TableId, until: Instant) -> Result<LoadedTable, String> {
+    async fn load(&self, table: &TableId, until: Instant) -> Result<LoadedTable, NoPreview> {
         let loaded = timeout_at(until, self.catalog.load(table)).await;
-        loaded
-            .map_err(|_elapsed| BUDGET_SPENT.to_owned())?
-            .map_err(|error| error.to_string())
+        loaded.map_err(budget_spent)?.map_err(|error| match error {
+            CatalogError::NoSuchTable(_)
+            | CatalogError::BadMetadata { .. }
+            | CatalogError::Unsupported(_) => NoPreview::Refused(error.to_string()),
+            _ => NoPreview::Unread(error.to_string()),
+        })
     }
 }
 
-async fn read_state(table: &LoadedTable, options: &JobOptions, until: Instant) -> Result<TableState, String> {
-    let read = timeout_at(
-        until,
-        TableState::read_with(table, filtered_columns(table, options)),
-    )
-    .await;
-    read.map_err(|_elapsed| BUDGET_SPENT.to_owned())?
-        .map_err(|error| error.to_string())
+async fn read_state(
+    table: &LoadedTable,
+    options: &JobOptions,
+    until: Instant,
+) -> Result<TableState, NoPreview> {
+    let reading = TableState::read_with(table, filtered_columns(table, options));
+    let read = timeout_at(until, reading).await;
+    read.map_err(budget_spent)?
+        .map_err(|error| match error.is_transient() {
+            true => NoPreview::Unread(error.to_string()),
+            false => NoPreview::Refused(error.to_string()),
+        })
+}
+
+fn budget_spent(_: Elapsed) -> NoPreview {
+    NoPreview::Unread(BUDGET_SPENT.to_owned())
+}
+
+/// What a failed read says of a table's health.
+fn unreadable(error: &PlanError) -> HealthUnreadable {
+    match error {
+        PlanError::Catalog(CatalogError::BadMetadata { .. } | CatalogError::Unsupported(_)) => {
+            HealthUnreadable::Broken(error.to_string())
+        }
+        PlanError::Manifest { source, .. } if !source.is_transient() => {
+            HealthUnreadable::Broken(error.to_string())
+        }
+        _ => CatalogUnavailable(error.to_string()).into(),
+    }
 }
 
 impl<C: Catalog, K: Clock> Tables for CatalogTables<C, K> {
@@ -102,18 +129,36 @@ impl<C: Catalog, K: Clock> Tables for CatalogTables<C, K> {
             .map_err(|error| CatalogUnavailable(error.to_string()))
     }
 
-    async fn list(&self, database: &str) -> Result<Vec<TableId>, CatalogUnavailable> {
+    async fn list(&self, database: &str) -> Result<Vec<ListedTable>, CatalogUnavailable> {
         self.catalog
             .tables(database)
             .await
             .map_err(|error| CatalogUnavailable(error.to_string()))
     }
 
-    async fn preview(&self, table: &TableId, actions: &[Action], options: &JobOptions) -> Vec<Preview> {
+    async fn health(&self, table: &TableId) -> Result<Option<TableHealth>, HealthUnreadable> {
+        // Taken first: what happens while the metadata is read is news to this report.
+        let now = self.clock.now();
+        let loaded = match self.catalog.load(table).await {
+            Ok(loaded) => loaded,
+            Err(CatalogError::NoSuchTable(_)) => return Ok(None),
+            Err(error) => return Err(unreadable(&error.into())),
+        };
+        let state = TableState::read(&loaded).await;
+        let state = state.map_err(|error| unreadable(&error))?;
+        Ok(Some(health_of(&loaded, &state, &self.deployment, now)))
+    }
+
+    async fn preview(
+        &self,
+        table: &TableId,
+        actions: &[Action],
+        options: &JobOptions,
+    ) -> Vec<Result<Preview, NoPreview>> {
         let until = Instant::now() + self.preview_budget;
         let loaded = match self.load(table, until).await {
             Ok(loaded) => loaded,
-            Err(note) => return actions.iter().map(|_| no_preview(note.clone())).collect(),
+            Err(none) => return actions.iter().map(|_| Err(none.clone())).collect(),
         };
         let state = if actions.iter().copied().any(needs_state) {
             read_state(&loaded, options, until).await

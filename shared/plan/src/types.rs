@@ -128,6 +128,8 @@ pub enum SkipReason {
     FileLimit,
     /// The option `where` leaves it out.
     FilteredOut,
+    /// An earlier slice or attempt of the same job wrote it, and the option `rewrite-all` takes every file once.
+    AlreadyRewritten,
     /// A position-delete file of one data file that is in another partition than the delete file: it applies
     /// only while it stands alone.
     OtherPartition,
@@ -142,6 +144,7 @@ impl SkipReason {
             Self::NoGain => "no_gain",
             Self::FileLimit => "file_limit",
             Self::FilteredOut => "filtered_out",
+            Self::AlreadyRewritten => "already_rewritten",
             Self::OtherPartition => "other_partition",
         }
     }

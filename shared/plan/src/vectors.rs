@@ -17,11 +17,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use iceberg::spec::TableMetadata;
-use snowpack_domain::{Action, PositionDeleteCompaction};
+use snowpack_domain::{Action, JobId, PositionDeleteCompaction};
 
 use crate::filter::FileFilter;
 use crate::position_deletes::DeletePlan;
 use crate::rewrite::{own_rewrites, sort_by_order};
+use crate::rewrite_all::RewriteAll;
 use crate::sizing::{pack, write_max_file_bytes};
 use crate::state::TableState;
 use crate::types::{LiveFile, SkipReason};
@@ -75,15 +76,14 @@ pub(crate) fn plan(
     state: &TableState,
     metadata: &TableMetadata,
     settings: &PositionDeleteCompaction,
+    job: Option<&JobId>,
 ) -> Result<DeletePlan<VectorGroup>, String> {
+    let action = Action::RewritePositionDeleteFiles;
     let survey = Survey::of(state, metadata)?;
     let mut planner = Planner {
         settings,
-        own_rewrites: own_rewrites(
-            metadata,
-            Action::RewritePositionDeleteFiles,
-            settings.sizes.target_bytes,
-        ),
+        own_rewrites: own_rewrites(metadata, action, settings.sizes.target_bytes),
+        rewrite_all: RewriteAll::new(settings.rewrite_all, metadata, action, job),
         units: Vec::new(),
         skipped: BTreeMap::new(),
     };
@@ -144,6 +144,7 @@ fn vector_bytes(vector: &LiveFile) -> u64 {
 struct Planner<'a> {
     settings: &'a PositionDeleteCompaction,
     own_rewrites: HashSet<i64>,
+    rewrite_all: RewriteAll,
     units: Vec<Unit>,
     skipped: BTreeMap<SkipReason, u64>,
 }
@@ -185,7 +186,9 @@ impl Planner<'_> {
     fn offer_puffin_files(&mut self, files: Vec<PuffinFile>) {
         let mut small = Vec::new();
         for file in files {
-            if self.settings.rewrite_all || self.is_wasteful(&file) {
+            if self.rewrite_all.is_asked() && file.live.iter().all(|vector| self.rewrite_all.wrote(vector)) {
+                self.skip(SkipReason::AlreadyRewritten, 1);
+            } else if self.rewrite_all.is_asked() || self.is_wasteful(&file) {
                 self.units.extend(file.live.into_iter().map(Unit::Copy));
             } else if file.bytes < self.settings.sizes.min_bytes {
                 small.push(file);

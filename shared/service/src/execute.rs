@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use snowpack_domain as domain;
-use snowpack_domain::{Action, ActionResult, ClaimRefused, Job, JobId, MAX_ATTEMPTS, Pair, Verdict};
+use snowpack_domain::{
+    Action, ActionResult, ClaimRefused, Job, JobId, MAX_ATTEMPTS, Pair, RemoteRun, Verdict,
+};
 use snowpack_telemetry::events::{ACTION_STARTED, JOB_YIELDED};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +15,7 @@ use tracing::Instrument as _;
 
 use crate::apply::{Writes, change_pair, pair_write};
 use crate::crash::{AFTER_CLAIM, CrashPoint};
+use crate::elsewhere::{stop_run, stop_run_left_behind};
 use crate::failure::Failure;
 use crate::guard::{Guard, Lost};
 use crate::ports::{ActionStop, Clock, Engine, JobQueue, JobStore, Provenance, Supervisor as _, Write};
@@ -70,6 +73,7 @@ enum SliceEnd {
     Verdict(Verdict, Option<ActionResult>),
     OutOfTime,
     Retry(Action, String, f64),
+    Elsewhere(RemoteRun, u32),
     Revoked,
 }
 
@@ -104,15 +108,24 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
         time_limit: Option<Duration>,
         shutdown: CancellationToken,
     ) -> Result<Handled, Failure> {
-        let Some(job) = self.claim(id).await? else {
-            return Ok(Handled::Ignored);
+        let claimed = self.claim(id).await?;
+        // A message may be for a job that has ended.
+        let may_leave_run = claimed.as_ref().is_none_or(|job| job.remote_run.is_some());
+        let handled = match claimed {
+            None => Handled::Ignored,
+            Some(job) if job.is_terminal() => {
+                job_ended(&job);
+                Handled::Finished
+            }
+            Some(job) => {
+                let span = job_span(&job);
+                self.run_slice(job, time_limit, shutdown).instrument(span).await?
+            }
         };
-        if job.is_terminal() {
-            job_ended(&job);
-            return Ok(Handled::Finished);
+        if may_leave_run && handled != Handled::Yielded {
+            stop_run_left_behind(&*self.store, &self.engine, id).await?;
         }
-        let span = job_span(&job);
-        self.run_slice(job, time_limit, shutdown).instrument(span).await
+        Ok(handled)
     }
 
     /// Runs a slice of a job just claimed, within its span.
@@ -184,7 +197,9 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
     /// Runs what remains, keeping each result but the last, which is written with the end of the job.
     async fn run_actions(&self, job: &Job, guard: &Arc<Guard<S, C>>) -> Result<SliceEnd, Failure> {
         let remaining = job.remaining_actions();
-        for action in remaining {
+        // Whoever started the run elsewhere has checked them all.
+        let unchecked = if job.remote_run.is_some() { &[] } else { remaining };
+        for action in unchecked {
             if let Err(stop) = self.engine.preflight(&job.table, &[*action], &job.options).await {
                 return Ok(stopped(*action, stop, 0.0));
             }
@@ -223,6 +238,10 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             SliceEnd::Revoked => return Ok(Handled::Revoked),
             SliceEnd::Verdict(verdict, last) => return self.finish(job, guard, verdict, last).await,
             SliceEnd::OutOfTime => guard.release(None).await.map(|()| (0, None)),
+            SliceEnd::Elsewhere(run, resume_after_seconds) => match guard.release_to(&run).await {
+                Err(Lost::Fence) => return self.leave_run(job, &run).await,
+                released => released.map(|()| (resume_after_seconds, None)),
+            },
             SliceEnd::Retry(_, cause, _) => {
                 let released = guard.release(Some(&cause)).await;
                 released.map(|()| (domain::retry_delay_seconds(job), Some(cause)))
@@ -246,6 +265,16 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
             Err(Lost::Fence) => Ok(Handled::Revoked),
             Err(Lost::Contact(failure)) => Err(failure),
         }
+    }
+
+    /// A run that the job could not remember any more: stopped if the job has ended meanwhile. If another worker has
+    /// the job, the run is that worker's, which finds it when it starts the same.
+    async fn leave_run(&self, job: &Job, run: &RemoteRun) -> Result<Handled, Failure> {
+        let stored = self.store.job(&job.id).await?;
+        if stored.is_none_or(|stored| stored.value.is_terminal()) {
+            stop_run(&self.engine, &job.id, run).await?;
+        }
+        Ok(Handled::Revoked)
     }
 
     /// Writes the last result and the end of the job, and frees the table, in one write.
@@ -291,6 +320,10 @@ fn stopped(action: Action, stop: ActionStop, elapsed_seconds: f64) -> SliceEnd {
     match stop {
         ActionStop::Revoked => SliceEnd::Revoked,
         ActionStop::OutOfTime => SliceEnd::OutOfTime,
+        ActionStop::Elsewhere {
+            run,
+            resume_after_seconds,
+        } => SliceEnd::Elsewhere(run, resume_after_seconds),
         ActionStop::Failed { cause, retry: true } => SliceEnd::Retry(action, cause, elapsed_seconds),
         ActionStop::Failed { cause, retry: false } => failed(action, cause, elapsed_seconds),
     }

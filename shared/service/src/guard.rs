@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use snowpack_domain as domain;
-use snowpack_domain::{ActionResult, Duration, Fence, Job, JobId, LEASE_SECONDS, Progress, Timestamp};
+use snowpack_domain::{
+    Action, ActionResult, Duration, Fence, Job, JobId, LEASE_SECONDS, Progress, RemoteRun, Timestamp,
+};
 use snowpack_telemetry::events::FENCE_LOST;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,7 @@ pub(crate) struct Guard<S, C> {
     deadline: Option<Instant>,
     shutdown: CancellationToken,
     crash: Option<CrashPoint>,
+    remote_run: Option<RemoteRun>,
     revoked: AtomicBool,
     progress: Mutex<Option<Progress>>,
     confirmed_at: Mutex<Timestamp>,
@@ -47,6 +50,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             deadline,
             shutdown,
             crash,
+            remote_run: job.remote_run.clone(),
             revoked: AtomicBool::new(false),
             progress: Mutex::new(None),
             confirmed_at: Mutex::new(now),
@@ -78,6 +82,12 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             Some(cause) => domain::retry_later(job, self.fence, cause),
         })
         .await
+    }
+
+    /// Hands the job back for as long as a run elsewhere goes on.
+    pub(crate) async fn release_to(&self, run: &RemoteRun) -> Result<(), Lost> {
+        self.update(|job, _| domain::yield_to_run(job, self.fence, run.clone()))
+            .await
     }
 
     async fn renew(&self) -> Result<(), Lost> {
@@ -191,6 +201,10 @@ impl<S: JobStore, C: Clock + Clone> Supervisor for Guard<S, C> {
     fn seconds_left(&self) -> Option<f64> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+
+    fn remote_run(&self, action: Action) -> Option<RemoteRun> {
+        self.remote_run.clone().filter(|run| run.action == action)
     }
 
     fn reached(&self, point: &'static str) {

@@ -4,12 +4,13 @@
 //! at all, only if every version it names is still the stored one. The protocol itself lives in
 //! `snowpack_domain` and is the same for every store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 
+pub use snowpack_domain::ListedTable;
 use snowpack_domain::{
     Action, ActionResult, CacheEntry, CacheState, Drain, Job, JobId, JobOptions, JobStatus, Lock, Preview,
-    Progress, TableId, Timestamp,
+    PreviewSource, Progress, RemoteRun, Run, RunId, TableHealth, TableId, Timestamp,
 };
 
 /// A store or queue could not be used.
@@ -151,6 +152,13 @@ pub trait JobStore: Send + Sync + 'static {
     /// A table's lock, strongly consistent; free with version 0 when never taken.
     fn lock(&self, table: &TableId) -> impl Future<Output = Result<Versioned<Lock>, StoreError>> + Send;
 
+    /// The locks of these tables, in no order and not strongly consistent; tables never locked are left out. A snapshot
+    /// for choosing tables: whatever is then done with one goes through the protocol.
+    fn locks(
+        &self,
+        tables: &[TableId],
+    ) -> impl Future<Output = Result<HashMap<TableId, Lock>, StoreError>> + Send;
+
     /// The drain switch; off with version 0 when never set.
     fn drain(&self) -> impl Future<Output = Result<Versioned<Drain>, StoreError>> + Send;
 
@@ -167,7 +175,7 @@ pub trait JobStore: Send + Sync + 'static {
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<Job>, ListError>> + Send;
 
-    /// Active jobs that a sweep has to look at as of `now` (`snowpack_domain::needs_message`), at most `limit`.
+    /// Jobs that a sweep has to look at as of `now` (`snowpack_domain::needs_message`), at most `limit`.
     fn jobs_needing_message(
         &self,
         now: Timestamp,
@@ -185,7 +193,7 @@ pub trait JobStore: Send + Sync + 'static {
     fn held_locks(&self, page: &PageRequest)
     -> impl Future<Output = Result<Page<TableId>, ListError>> + Send;
 
-    /// Deletes terminal jobs that ended before `before`; returns how many.
+    /// Deletes terminal jobs that ended before `before`, and health snapshots collected before; returns how many.
     fn purge(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// A table's cache entry.
@@ -201,15 +209,17 @@ pub trait JobStore: Send + Sync + 'static {
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<CacheEntry>, ListError>> + Send;
 
-    /// Puts entries, replacing older ones.
+    /// Puts entries, replacing older ones. Each write costs money on AWS: put only what has changed.
     fn put_cache_entries(
         &self,
         entries: &[CacheEntry],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes entries of generations before `generation`; returns how many.
-    fn remove_cache_entries_before(
+    /// Removes those of these tables' entries that were written by generations before `generation`: a newer one was
+    /// put because the catalog has the table after all. Returns how many.
+    fn remove_cache_entries(
         &self,
+        tables: &[TableId],
         generation: u64,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
@@ -221,6 +231,38 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Notes the end of a sync.
     fn set_cache_state(&self, state: &CacheState) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Where health reports are kept: the newest of each table, and a history.
+pub trait HealthStore: Send + Sync + 'static {
+    /// Keeps a report: in the history, and as the newest unless a newer one is stored.
+    fn put_health(&self, health: &TableHealth) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The newest reports of these tables, in no order; tables without one, or with one that cannot be read, are left
+    /// out.
+    fn latest_health(
+        &self,
+        tables: &[TableId],
+    ) -> impl Future<Output = Result<HashMap<TableId, TableHealth>, StoreError>> + Send;
+
+    /// A table's reports, newest first.
+    fn health_history(
+        &self,
+        table: &TableId,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<TableHealth>, ListError>> + Send;
+}
+
+/// Where the records of orchestrator runs are kept.
+pub trait RunStore: Send + Sync + 'static {
+    /// Puts a record, replacing one of the same id and start.
+    fn put_run(&self, run: &Run) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The record of that id.
+    fn run(&self, id: &RunId) -> impl Future<Output = Result<Option<Run>, StoreError>> + Send;
+
+    /// Records, newest start first.
+    fn runs(&self, page: &PageRequest) -> impl Future<Output = Result<Page<Run>, ListError>> + Send;
 }
 
 /// Where job ids wait for a worker. Delivery is at least once, in any order.
@@ -267,6 +309,38 @@ pub trait DeadLetters: Send + Sync + 'static {
 #[error("the catalog cannot be read: {0}")]
 pub struct CatalogUnavailable(pub String);
 
+/// Why a table's health could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthUnreadable {
+    /// The catalog or its storage could not answer now.
+    #[error(transparent)]
+    Unavailable(#[from] CatalogUnavailable),
+    /// The table's metadata cannot be used; the reason names table and file.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Why there is no live preview of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoPreview {
+    /// The action would be refused, for this reason.
+    Refused(String),
+    /// The table's metadata could not be read now, or not in the time a preview may take.
+    Unread(String),
+}
+
+impl From<NoPreview> for Preview {
+    /// A preview without numbers that says why.
+    fn from(none: NoPreview) -> Self {
+        let (NoPreview::Refused(note) | NoPreview::Unread(note)) = none;
+        Self {
+            source: PreviewSource::None,
+            numbers: BTreeMap::new(),
+            note: Some(note),
+        }
+    }
+}
+
 /// What the catalog knows of tables.
 pub trait Tables: Send + Sync + 'static {
     /// The table as the catalog has it now, or `None` when it has none of that name.
@@ -279,15 +353,24 @@ pub trait Tables: Send + Sync + 'static {
     fn databases(&self) -> impl Future<Output = Result<Vec<String>, CatalogUnavailable>> + Send;
 
     /// The tables of one database, by name. Names that are not valid table names are left out.
-    fn list(&self, database: &str) -> impl Future<Output = Result<Vec<TableId>, CatalogUnavailable>> + Send;
+    fn list(
+        &self,
+        database: &str,
+    ) -> impl Future<Output = Result<Vec<ListedTable>, CatalogUnavailable>> + Send;
 
-    /// What `actions` would do to the table now.
+    /// Reads the table's health now, or `None` when the catalog has no such table.
+    fn health(
+        &self,
+        table: &TableId,
+    ) -> impl Future<Output = Result<Option<TableHealth>, HealthUnreadable>> + Send;
+
+    /// What each of `actions` would do to the table now.
     fn preview(
         &self,
         table: &TableId,
         actions: &[Action],
         options: &JobOptions,
-    ) -> impl Future<Output = Vec<Preview>> + Send;
+    ) -> impl Future<Output = Vec<Result<Preview, NoPreview>>> + Send;
 }
 
 /// Why an action stopped.
@@ -304,6 +387,25 @@ pub enum ActionStop {
     OutOfTime,
     /// The fence was lost: nothing was committed since.
     Revoked,
+    /// Another engine does it, and the worker need not wait: the run is to be remembered, and the action run again
+    /// after a while, which then looks at it.
+    Elsewhere {
+        /// The run.
+        run: RemoteRun,
+        /// When to look again.
+        resume_after_seconds: u32,
+    },
+}
+
+/// Another engine could not be reached or used.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// Throttled, timed out or unreachable: trying again later may work.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It refused: configuration, permissions, or something it does not know.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// What a running action asks of whoever runs it. Cheap to call often.
@@ -321,6 +423,11 @@ pub trait Supervisor: Send + Sync + 'static {
 
     /// Seconds until new work should no longer be started; `None` when there is no limit.
     fn seconds_left(&self) -> Option<f64>;
+
+    /// The run elsewhere that the job remembers for this action, if it was handed over.
+    fn remote_run(&self, _action: Action) -> Option<RemoteRun> {
+        None
+    }
 
     /// Called at named points of the engine (its `points` module), so that a fault test can stop the
     /// process there. Does nothing unless implemented.
@@ -358,6 +465,54 @@ pub trait Engine: Send + Sync + 'static {
         provenance: &Provenance,
         supervisor: std::sync::Arc<S>,
     ) -> impl Future<Output = Result<ActionResult, ActionStop>> + Send;
+
+    /// Tells a run to stop whose job has ended ([`ActionStop::Elsewhere`]). One that is over or unknown is left
+    /// alone. Nothing to do for an engine that hands nothing over.
+    ///
+    /// # Errors
+    /// [`RemoteError`] when the run may still go on.
+    fn abandon(&self, _run: &RemoteRun) -> impl Future<Output = Result<(), RemoteError>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
+/// What a run of Spark is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOrder {
+    /// Names the run, in up to 64 letters, digits, `_` and `-`. Started again under the same name, it is the same run.
+    pub token: String,
+    /// What the script is to read.
+    pub document: String,
+    /// The script, in Python.
+    pub script: &'static str,
+}
+
+/// Where a run of Spark stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunStatus {
+    /// It waits or runs.
+    Going,
+    /// It ended well.
+    Succeeded,
+    /// It failed or was stopped; for a person.
+    Failed(String),
+    /// There is no such run.
+    Unknown,
+}
+
+/// Runs Spark somewhere else, where large rewrites fit.
+pub trait SparkRuns: Send + Sync + 'static {
+    /// Starts a run, or finds the one that was started under the same token; returns its id.
+    fn start(&self, order: &RunOrder) -> impl Future<Output = Result<String, RemoteError>> + Send;
+
+    /// Where a run stands.
+    fn status(&self, run: &str) -> impl Future<Output = Result<RunStatus, RemoteError>> + Send;
+
+    /// What the script of the run of that token wrote; `None` when it wrote nothing.
+    fn output(&self, token: &str) -> impl Future<Output = Result<Option<String>, RemoteError>> + Send;
+
+    /// Tells a run to stop. One that is over or unknown is left alone.
+    fn cancel(&self, run: &str) -> impl Future<Output = Result<(), RemoteError>> + Send;
 }
 
 /// The wall clock.
@@ -366,8 +521,14 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// Where new job ids come from.
+/// Where new ids come from, of jobs and of what is numbered like them.
 pub trait Ids: Send + Sync + 'static {
     /// A fresh id; ids sort by time.
     fn job_id(&self, now: Timestamp) -> JobId;
+}
+
+impl<I: Ids> Ids for std::sync::Arc<I> {
+    fn job_id(&self, now: Timestamp) -> JobId {
+        (**self).job_id(now)
+    }
 }

@@ -10,7 +10,7 @@ use snowpack_telemetry::events::JOB_SUBMITTED;
 use crate::apply::Writes;
 use crate::failure::Failure;
 use crate::ports::{
-    Clock, IdempotencyRecord, Ids, JobQueue, JobStore, SubmitContext, Tables, Versioned, Write,
+    Clock, HealthStore, IdempotencyRecord, Ids, JobQueue, JobStore, SubmitContext, Tables, Versioned, Write,
 };
 use crate::send::send;
 use crate::tables::TableCache;
@@ -54,7 +54,7 @@ pub struct Submitter<S, Q, T, C, I> {
 
 impl<S, Q, T, C, I> Submitter<S, Q, T, C, I>
 where
-    S: JobStore,
+    S: JobStore + HealthStore,
     Q: JobQueue,
     T: Tables,
     C: Clock,

@@ -1,10 +1,12 @@
-//! Sweep: wakes the jobs that nothing else will wake, ends those whose attempts are spent, fails those whose
-//! message nobody could handle, and frees locks without a job.
+//! Sweep: wakes the jobs that nothing else will wake, also ended ones that left a run elsewhere, ends those whose
+//! attempts are spent, fails those whose message nobody could handle, and frees locks without a job.
 
 use futures::StreamExt;
 use snowpack_domain as domain;
 use snowpack_domain::{DeadLetterKept, Duration, JobId, Sweep, TableId};
-use snowpack_telemetry::events::{JOB_RECOVERED, LOCK_FREED, SWEEP_COMPLETED, SWEEP_FAILED};
+use snowpack_telemetry::events::{
+    JOB_RECOVERED, LOCK_FREED, REMOTE_RUN_LEFT, SWEEP_COMPLETED, SWEEP_FAILED,
+};
 
 use crate::apply::{Writes, change_pair};
 use crate::failure::Failure;
@@ -131,8 +133,13 @@ async fn wake_job<S: JobStore, Q: JobQueue>(
         Sweep::Leave => {}
         Sweep::GiveUp => report.given_up += u64::from(give_up(store, clock, id).await?),
         Sweep::Send => {
+            let event = if job.is_terminal() {
+                REMOTE_RUN_LEFT.name
+            } else {
+                JOB_RECOVERED.name
+            };
             tracing::info!(
-                event = JOB_RECOVERED.name,
+                event,
                 job_id = %id,
                 table = %job.table,
                 attempt = job.attempt,

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use snowpack_domain::{Action, CacheEntry, Duration, JobOptions, Preview, TableId, Timestamp};
+use snowpack_domain::{Action, CacheEntry, Duration, JobOptions, Preview, TableHealth, TableId, Timestamp};
 
 use crate::failure::Failure;
-use crate::ports::{Clock, JobStore, Tables};
+use crate::ports::{Clock, HealthStore, JobStore, NoPreview, Tables};
 
 /// How long the catalog's "no such table" is believed.
 const REMEMBER_NO_SECONDS: i64 = 60;
@@ -63,9 +63,16 @@ impl<S: JobStore, T: Tables, C: Clock> TableCache<S, T, C> {
         Ok(Some(entry))
     }
 
-    /// What the actions would do to the table.
-    pub async fn preview(&self, table: &TableId, actions: &[Action], options: &JobOptions) -> Vec<Preview> {
-        self.tables.preview(table, actions, options).await
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub(crate) fn tables(&self) -> &T {
+        &self.tables
+    }
+
+    pub(crate) fn clock(&self) -> &C {
+        &self.clock
     }
 
     fn is_remembered_unknown(&self, table: &TableId, now: Timestamp) -> bool {
@@ -81,5 +88,34 @@ impl<S: JobStore, T: Tables, C: Clock> TableCache<S, T, C> {
         if unknown.len() < MAX_REMEMBERED {
             unknown.insert(table.clone(), now + Duration::from_seconds(REMEMBER_NO_SECONDS));
         }
+    }
+}
+
+impl<S: JobStore + HealthStore, T: Tables, C: Clock> TableCache<S, T, C> {
+    /// What the actions would do to the table: by its metadata, else, when that cannot be read in time, by the newest
+    /// health that was kept.
+    pub async fn preview(&self, table: &TableId, actions: &[Action], options: &JobOptions) -> Vec<Preview> {
+        let previews = self.tables.preview(table, actions, options).await;
+        let is_unread = |preview: &Result<_, _>| matches!(preview, Err(NoPreview::Unread(_)));
+        let kept = match previews.iter().any(is_unread) {
+            true => self.kept_health(table).await,
+            false => None,
+        };
+        let now = self.clock.now();
+        let kept = |action| kept.as_ref().and_then(|health| health.remembered(action, now));
+        let answer = |(preview, action): (Result<Preview, NoPreview>, &Action)| match preview {
+            Ok(preview) => preview,
+            Err(NoPreview::Unread(why)) => kept(*action).unwrap_or_else(|| NoPreview::Unread(why).into()),
+            Err(refused) => refused.into(),
+        };
+        previews.into_iter().zip(actions).map(answer).collect()
+    }
+
+    /// A preview is worth having without it, so that the store's failure is only logged.
+    async fn kept_health(&self, table: &TableId) -> Option<TableHealth> {
+        let kept = self.store.latest_health(std::slice::from_ref(table)).await;
+        kept.inspect_err(|error| tracing::warn!(%table, %error, "kept health cannot be read"))
+            .ok()?
+            .remove(table)
     }
 }

@@ -1,6 +1,8 @@
-//! A deployment's defaults for action options (operations.md, Recommendation thresholds).
+//! A deployment's defaults for action options and thresholds (operations.md, Recommendation thresholds).
 
 use std::collections::HashMap;
+
+use snowpack_domain::EngineChoice;
 
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 
@@ -9,10 +11,14 @@ use crate::environment::{Environment, Problem, Problems, SettingsError};
 enum Kind {
     /// A whole number of at least this.
     AtLeast(u64),
+    /// A whole number of hours or days.
+    Span,
     /// Above 0 and at most 1.
     Ratio,
     /// `true` or `false`.
     Bool,
+    /// The name of an engine.
+    Engine,
 }
 
 /// Variable, property without its `snowpack.` prefix, and kind.
@@ -58,6 +64,33 @@ static DEFAULTS: &[(&str, &str, Kind)] = &[
         "orphan_file_min_age_hours",
         Kind::AtLeast(24),
     ),
+    (
+        "SNOWPACK_MAINTENANCE_CADENCE_HOURS",
+        "maintenance_cadence_hours",
+        Kind::Span,
+    ),
+    (
+        "SNOWPACK_DELETE_FILE_THRESHOLD",
+        "delete_file_threshold",
+        Kind::AtLeast(1),
+    ),
+    (
+        "SNOWPACK_MAX_SNAPSHOT_COUNT",
+        "max_snapshot_count",
+        Kind::AtLeast(1),
+    ),
+    (
+        "SNOWPACK_MAX_MANIFEST_COUNT",
+        "max_manifest_count",
+        Kind::AtLeast(1),
+    ),
+    (
+        "SNOWPACK_ORPHAN_SCAN_CADENCE_DAYS",
+        "orphan_scan_cadence_days",
+        Kind::Span,
+    ),
+    ("SNOWPACK_ENGINE", "engine", Kind::Engine),
+    ("SNOWPACK_MAX_NATIVE_HOURS", "max_native_hours", Kind::AtLeast(1)),
 ];
 
 impl Kind {
@@ -67,16 +100,21 @@ impl Kind {
             Self::AtLeast(min) => text
                 .parse::<i64>()
                 .is_ok_and(|value| u64::try_from(value).is_ok_and(|value| value >= min)),
+            // As `Thresholds` reads it.
+            Self::Span => text.parse::<u32>().is_ok(),
             Self::Ratio => text.parse::<f64>().is_ok_and(|value| value > 0.0 && value <= 1.0),
             Self::Bool => text.parse::<bool>().is_ok(),
+            Self::Engine => text.parse::<EngineChoice>().is_ok(),
         }
     }
 
     fn expectation(self) -> String {
         match self {
             Self::AtLeast(min) => format!("a whole number of at least {min}"),
+            Self::Span => format!("a whole number of at most {}", u32::MAX),
             Self::Ratio => "a number above 0 and at most 1".to_owned(),
             Self::Bool => "true or false".to_owned(),
+            Self::Engine => EngineChoice::ALL.map(EngineChoice::as_str).join(", "),
         }
     }
 }
@@ -113,7 +151,9 @@ fn read<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use snowpack_domain::{Compaction, Duration, Expiry, JobOptions, OrphanRemoval, Properties, Timestamp};
+    use snowpack_domain::{
+        Compaction, Duration, Expiry, HandOver, JobOptions, OrphanRemoval, Properties, Thresholds, Timestamp,
+    };
 
     #[test]
     fn defaults_reach_the_resolved_options() {
@@ -127,6 +167,13 @@ mod tests {
             ("SNOWPACK_MAX_SNAPSHOT_AGE_DAYS", "2"),
             ("SNOWPACK_MIN_SNAPSHOTS_TO_KEEP", "4"),
             ("SNOWPACK_ORPHAN_FILE_MIN_AGE_HOURS", "48"),
+            ("SNOWPACK_MAINTENANCE_CADENCE_HOURS", "0"),
+            ("SNOWPACK_DELETE_FILE_THRESHOLD", "8"),
+            ("SNOWPACK_MAX_SNAPSHOT_COUNT", "20"),
+            ("SNOWPACK_MAX_MANIFEST_COUNT", "30"),
+            ("SNOWPACK_ORPHAN_SCAN_CADENCE_DAYS", "1"),
+            ("SNOWPACK_ENGINE", "auto"),
+            ("SNOWPACK_MAX_NATIVE_HOURS", "6"),
         ]);
         let defaults = deployment(&environment).unwrap();
         assert_eq!(defaults.len(), DEFAULTS.len());
@@ -155,6 +202,20 @@ mod tests {
         );
         let orphans = OrphanRemoval::resolve(&JobOptions::default(), properties, now).unwrap();
         assert_eq!(orphans.older_than, now - Duration::from_days(2));
+        let expected = Thresholds {
+            maintenance_enabled: None,
+            skipped: false,
+            cadence: Duration::from_seconds(0),
+            min_input_files: 7,
+            delete_file_threshold: 8,
+            max_snapshot_count: 20,
+            max_manifest_count: 30,
+            orphan_scan_cadence: Duration::from_days(1),
+        };
+        assert_eq!(Thresholds::resolve(properties), Ok(expected));
+        let hand_over = HandOver::resolve(properties).unwrap();
+        assert_eq!(hand_over.choice, EngineChoice::Auto);
+        assert_eq!(hand_over.max_native, Duration::from_seconds(6 * 3600));
     }
 
     #[test]
@@ -167,6 +228,8 @@ mod tests {
             ("SNOWPACK_MAX_SNAPSHOT_AGE_DAYS", "-1"),
             ("SNOWPACK_MIN_SNAPSHOTS_TO_KEEP", "99999999999999999999"),
             ("SNOWPACK_PARTIAL_PROGRESS_MAX_COMMITS", " "),
+            ("SNOWPACK_MAINTENANCE_CADENCE_HOURS", "4294967296"),
+            ("SNOWPACK_ENGINE", "Spark"),
         ]);
         let named: Vec<_> = deployment(&environment)
             .unwrap_err()
@@ -182,7 +245,9 @@ mod tests {
                 "SNOWPACK_REWRITE_DATA_DELETE_RATIO_THRESHOLD",
                 "SNOWPACK_REWRITE_DATA_REWRITE_ALL",
                 "SNOWPACK_MAX_SNAPSHOT_AGE_DAYS",
-                "SNOWPACK_MIN_SNAPSHOTS_TO_KEEP"
+                "SNOWPACK_MIN_SNAPSHOTS_TO_KEEP",
+                "SNOWPACK_MAINTENANCE_CADENCE_HOURS",
+                "SNOWPACK_ENGINE"
             ]
         );
     }

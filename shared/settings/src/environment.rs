@@ -32,9 +32,16 @@ fn list(problems: &[Problem]) -> String {
 }
 
 /// The `SNOWPACK_*` variables of a process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     values: HashMap<String, OsString>,
+}
+
+/// Names only: values may be secrets.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
 }
 
 impl Environment {

@@ -1,9 +1,9 @@
 //! What every deployed function needs to start.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use snowpack_catalog::CatalogConfig;
-use snowpack_domain::DatabaseName;
+use snowpack_domain::{DatabaseName, Enrolment, Policy};
 use snowpack_telemetry::Emf;
 
 use crate::catalog::catalog;
@@ -41,17 +41,56 @@ pub struct SweeperSettings {
     pub metrics: Option<Emf>,
 }
 
-/// Everything the API and the worker read.
+/// How much one run of the orchestrator may put in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSettings {
+    /// Most jobs that one run submits.
+    pub max_submissions: usize,
+    /// Most jobs, pending or running, up to which a run submits more.
+    pub max_active_jobs: usize,
+}
+
+impl RunSettings {
+    /// Reads `SNOWPACK_MAX_SUBMISSIONS` and `SNOWPACK_MAX_ACTIVE_JOBS`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] naming each that is not a number of at least 1.
+    pub fn read(environment: &Environment) -> Result<Self, SettingsError> {
+        let mut problems = Problems::default();
+        let max_submissions = problems.note(count(environment, "SNOWPACK_MAX_SUBMISSIONS", 50));
+        let max_active_jobs = problems.note(count(environment, "SNOWPACK_MAX_ACTIVE_JOBS", 20));
+        let settings = max_submissions
+            .zip(max_active_jobs)
+            .map(|(max_submissions, max_active_jobs)| Self {
+                max_submissions,
+                max_active_jobs,
+            });
+        problems.or(settings)
+    }
+}
+
+fn count(environment: &Environment, variable: &'static str, default: usize) -> Result<usize, Problem> {
+    match environment.text(variable)? {
+        None => Ok(default),
+        Some(text) => match text.parse() {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(Problem {
+                variable,
+                reason: format!("is {text:?}: use a whole number of at least 1"),
+            }),
+        },
+    }
+}
+
+/// Everything the functions read that look at tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionSettings {
     /// Jobs, locks, queue.
     pub store: StoreSettings,
     /// The catalog.
     pub catalog: CatalogConfig,
-    /// Databases Snowpack maintains by itself; empty: all.
-    pub databases: Vec<DatabaseName>,
-    /// Defaults of action options, by property name without `snowpack.`.
-    pub deployment: HashMap<String, String>,
+    /// What is maintained by itself, and the defaults of options and thresholds.
+    pub policy: Policy,
     /// What metrics are reported as; absent: not at all.
     pub metrics: Option<Emf>,
 }
@@ -109,7 +148,7 @@ impl SweeperSettings {
 ///
 /// # Errors
 /// [`SettingsError`] naming the first that is no database name.
-pub fn databases(environment: &Environment) -> Result<Vec<DatabaseName>, SettingsError> {
+fn databases(environment: &Environment) -> Result<BTreeSet<DatabaseName>, SettingsError> {
     const VARIABLE: &str = "SNOWPACK_DATABASES";
     let mut problems = Problems::default();
     let names = problems
@@ -117,12 +156,47 @@ pub fn databases(environment: &Environment) -> Result<Vec<DatabaseName>, Setting
         .flatten()
         .unwrap_or_default();
     let given = names.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let checked: Result<Vec<_>, _> = given.map(DatabaseName::new).collect();
+    let checked: Result<BTreeSet<_>, _> = given.map(DatabaseName::new).collect();
     let checked = problems.note(checked.map_err(|error| Problem {
         variable: VARIABLE,
         reason: format!("has a bad entry: {error}"),
     }));
     problems.or(checked)
+}
+
+/// The enrolment of `SNOWPACK_ENROLMENT`.
+///
+/// # Errors
+/// A [`Problem`] when it is neither of the two.
+fn enrolment(environment: &Environment) -> Result<Enrolment, Problem> {
+    const VARIABLE: &str = "SNOWPACK_ENROLMENT";
+    match environment.text(VARIABLE)? {
+        None | Some("opt-out") => Ok(Enrolment::OptOut),
+        Some("opt-in") => Ok(Enrolment::OptIn),
+        Some(other) => Err(Problem {
+            variable: VARIABLE,
+            reason: format!("is {other:?}: use opt-out or opt-in"),
+        }),
+    }
+}
+
+/// Which tables are maintained by themselves, and the defaults of options and thresholds.
+///
+/// # Errors
+/// [`SettingsError`] naming each variable that is bad.
+pub fn policy(environment: &Environment) -> Result<Policy, SettingsError> {
+    let mut problems = Problems::default();
+    let enrolment = problems.note(enrolment(environment));
+    let databases = problems.note_all(databases(environment));
+    let deployment = problems.note_all(deployment(environment));
+    let policy = (|| {
+        Some(Policy {
+            enrolment: enrolment?,
+            databases: databases?,
+            deployment: deployment?,
+        })
+    })();
+    problems.or(policy)
 }
 
 impl FunctionSettings {
@@ -134,15 +208,13 @@ impl FunctionSettings {
         let mut problems = Problems::default();
         let store = problems.note_all(StoreSettings::read(environment));
         let catalog = problems.note_all(catalog(environment));
-        let databases = problems.note_all(databases(environment));
-        let deployment = problems.note_all(deployment(environment));
+        let policy = problems.note_all(policy(environment));
         let metrics = problems.note_all(metrics(environment));
         let settings = (|| {
             Some(Self {
                 store: store?,
                 catalog: catalog?,
-                databases: databases?,
-                deployment: deployment?,
+                policy: policy?,
                 metrics: metrics?,
             })
         })();
@@ -160,15 +232,27 @@ mod tests {
         let settings = FunctionSettings::read(&Environment::from_pairs([
             ("SNOWPACK_TABLE_NAME", "snowpack"),
             ("SNOWPACK_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
-            ("SNOWPACK_DATABASES", "offers, sales.eu ,"),
+            ("SNOWPACK_DATABASES", "sales.eu, offers ,"),
+            ("SNOWPACK_ENROLMENT", "opt-in"),
             ("SNOWPACK_MIN_INPUT_FILES", " 6 "),
             ("HOME", "/root"),
         ]))
         .unwrap();
         assert_eq!(settings.catalog.kind, CatalogKind::Glue);
-        let names: Vec<_> = settings.databases.iter().map(DatabaseName::as_str).collect();
+        let policy = settings.policy;
+        let names: Vec<_> = policy.databases.iter().map(DatabaseName::as_str).collect();
         assert_eq!(names, ["offers", "sales.eu"]);
-        assert_eq!(settings.deployment["min_input_files"], "6");
+        assert_eq!(policy.enrolment, Enrolment::OptIn);
+        assert_eq!(policy.deployment["min_input_files"], "6");
+    }
+
+    #[test]
+    fn a_run_has_limits() {
+        let read = |value| RunSettings::read(&Environment::from_pairs([("SNOWPACK_MAX_SUBMISSIONS", value)]));
+        let default = read(" ").unwrap();
+        assert_eq!((default.max_submissions, default.max_active_jobs), (50, 20));
+        assert_eq!(read("7").unwrap().max_submissions, 7);
+        assert_eq!(read("0").unwrap_err().0[0].variable, "SNOWPACK_MAX_SUBMISSIONS");
     }
 
     #[test]
@@ -194,6 +278,7 @@ mod tests {
             ("SNOWPACK_TABLE_NAME", ""),
             ("SNOWPACK_QUEUE_URL", "jobs"),
             ("SNOWPACK_CATALOG", "sql"),
+            ("SNOWPACK_ENROLMENT", "all"),
             ("SNOWPACK_DATABASES", "a/b"),
             ("SNOWPACK_MIN_INPUT_FILES", "x"),
         ]))
@@ -205,6 +290,7 @@ mod tests {
                 "SNOWPACK_TABLE_NAME",
                 "SNOWPACK_QUEUE_URL",
                 "SNOWPACK_CATALOG_URI",
+                "SNOWPACK_ENROLMENT",
                 "SNOWPACK_DATABASES",
                 "SNOWPACK_MIN_INPUT_FILES"
             ]

@@ -8,12 +8,14 @@ mod catalog;
 mod deployment;
 mod environment;
 mod function;
+mod spark;
 mod telemetry;
 mod variables;
 
 pub use catalog::catalog;
 pub use deployment::deployment;
 pub use environment::{Environment, Problem, SettingsError};
-pub use function::{FunctionSettings, StoreSettings, SweeperSettings, crash_at, databases};
+pub use function::{FunctionSettings, RunSettings, StoreSettings, SweeperSettings, crash_at, policy};
+pub use spark::{SparkSettings, spark};
 pub use telemetry::metrics;
 pub use variables::{VARIABLES, Variable};

@@ -35,12 +35,12 @@ pub static VARIABLES: &[Variable] = &[
     variable(
         "SNOWPACK_CATALOG",
         "`glue`",
-        "The kind of catalog: `glue`, `rest` or `sql`.",
+        "The kind of catalog: `glue`, `rest`, `s3tables` or `sql`.",
     ),
     variable(
         "SNOWPACK_CATALOG_URI",
         "none",
-        "Where the catalog is: `http(s)://` for `rest`, `sqlite:///path` for `sql`; an endpoint of its own for `glue`.",
+        "Where the catalog is: `http(s)://` for `rest`, `sqlite:///path` or `postgresql://user@host/database` for `sql`; an endpoint of its own for `glue` and `s3tables`.",
     ),
     variable(
         "SNOWPACK_CATALOG_NAME",
@@ -50,12 +50,52 @@ pub static VARIABLES: &[Variable] = &[
     variable(
         "SNOWPACK_WAREHOUSE",
         "none",
-        "The warehouse: a location for `sql`, the server's name for it with `rest`.",
+        "The warehouse: a location for `sql`, the server's name for it with `rest`, the table bucket's ARN for `s3tables`.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_CREDENTIAL",
+        "none",
+        "Secret. `rest`: the OAuth2 client credentials `id:secret`. `sql`: the password of PostgreSQL.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_TOKEN",
+        "none",
+        "Secret. `rest`: a fixed bearer token, instead of a credential.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_OAUTH2_SERVER_URI",
+        "`v1/oauth/tokens` below the catalog",
+        "`rest`: where the credential buys tokens.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_SCOPE",
+        "`catalog`",
+        "`rest`: the scope of those tokens.",
+    ),
+    variable(
+        "SNOWPACK_CATALOG_PROPERTIES",
+        "none",
+        "Further catalog properties: `NAME=VALUE` pairs separated by semicolons.",
     ),
     variable(
         "SNOWPACK_DATABASES",
         "all",
         "The databases Snowpack maintains by itself, separated by commas.",
+    ),
+    variable(
+        "SNOWPACK_ENROLMENT",
+        "`opt-out`",
+        "Which tables Snowpack maintains by itself: with `opt-out` all but those with the property `snowpack.maintenance_enabled` = `false`, with `opt-in` only those with `true`.",
+    ),
+    variable(
+        "SNOWPACK_MAX_SUBMISSIONS",
+        "50",
+        "Most jobs that one run of the orchestrator submits.",
+    ),
+    variable(
+        "SNOWPACK_MAX_ACTIVE_JOBS",
+        "20",
+        "Most jobs, pending or running, up to which a run of the orchestrator submits more.",
     ),
     variable(
         "SNOWPACK_LOG",
@@ -136,6 +176,61 @@ pub static VARIABLES: &[Variable] = &[
         "SNOWPACK_ORPHAN_FILE_MIN_AGE_HOURS",
         "72",
         "Age from which a file that nothing references counts as an orphan, at least 24.",
+    ),
+    variable(
+        "SNOWPACK_MAINTENANCE_CADENCE_HOURS",
+        "6",
+        "Hours that a table is left alone after a job that completed.",
+    ),
+    variable(
+        "SNOWPACK_DELETE_FILE_THRESHOLD",
+        "5",
+        "Delete files that are too many.",
+    ),
+    variable(
+        "SNOWPACK_MAX_SNAPSHOT_COUNT",
+        "100",
+        "Snapshots that are still not too many.",
+    ),
+    variable(
+        "SNOWPACK_MAX_MANIFEST_COUNT",
+        "100",
+        "Manifests that are still not too many.",
+    ),
+    variable(
+        "SNOWPACK_ORPHAN_SCAN_CADENCE_DAYS",
+        "7",
+        "Days between two searches of a table's storage for orphan files.",
+    ),
+    variable(
+        "SNOWPACK_ENGINE",
+        "`native`",
+        "Who rewrites: `native`; `spark` on EMR Serverless; or `auto`, Spark for what takes too long or is refused natively.",
+    ),
+    variable(
+        "SNOWPACK_MAX_NATIVE_HOURS",
+        "4",
+        "With `auto`, a rewrite estimated to take the native engine longer goes to Spark.",
+    ),
+    variable(
+        "SNOWPACK_SPARK_APPLICATION_ID",
+        "none",
+        "The EMR Serverless application whose runs do what is handed to Spark; needs the next two.",
+    ),
+    variable(
+        "SNOWPACK_SPARK_EXECUTION_ROLE_ARN",
+        "none",
+        "The role those runs take on.",
+    ),
+    variable(
+        "SNOWPACK_SPARK_LOCATION",
+        "none",
+        "The folder for their scripts, orders and results, `s3://bucket/prefix`, outside of every table.",
+    ),
+    variable(
+        "SNOWPACK_SPARK_CONF",
+        "none",
+        "More settings of Spark for those runs, `name=value` pairs separated by semicolons; secrets as `EMR.secret@ARN`.",
     ),
 ];
 

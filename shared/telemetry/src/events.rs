@@ -81,13 +81,23 @@ events! {
         "Another writer came first: a commit is tried again, or the file group `group` is left as it was.";
     LOCK_FREED = "lock_freed", ["job_id", "table", "fence"],
         "The sweeper freed a table whose job had ended or was gone.";
-    TABLE_CACHE_SYNCED = "table_cache_synced", ["tables", "removed", "unreadable"],
-        "The table cache was replaced by what the catalog lists.";
+    REMOTE_RUN_STARTED = "remote_run_started", ["job_id?", "table", "attempt?", "slice?", "fence?", "action", "run", "token", "cause"],
+        "An action was handed to Spark for `cause`; `token` makes the hand-over happen once.";
+    REMOTE_RUN_ENDED = "remote_run_ended", ["job_id?", "table", "attempt?", "slice?", "fence?", "action", "run", "status"],
+        "Spark has ended what was handed to it, or forgotten it.";
+    REMOTE_RUN_STOPPED = "remote_run_stopped", ["job_id", "table?", "attempt?", "slice?", "fence?", "action", "run"],
+        "Spark was told to stop, because the job has ended.";
+    REMOTE_RUN_NOT_STOPPED = "remote_run_not_stopped", ["job_id", "table?", "attempt?", "slice?", "fence?", "action", "run", "cause"],
+        "Spark refused to be told to stop; the run ends by its own time limit.";
+    REMOTE_RUN_LEFT = "remote_run_left", ["job_id", "table", "attempt", "slice", "fence"],
+        "The sweeper sent the message of an ended job whose run on Spark may go on.";
+    TABLE_CACHE_SYNCED = "table_cache_synced", ["tables", "written", "removed", "unreadable", "finished"],
+        "The table cache was compared with the catalog, to the end if `finished`; otherwise the next sync goes on.";
     TABLE_HEALTH = "table_health",
         ["table", "data_files", "small_files", "delete_files", "snapshots", "manifests", "bytes"],
         "A table's health was collected; logged at level debug.";
-    HEALTH_SYNC_COMPLETED = "health_sync_completed", ["tables", "needing_maintenance", "failed"],
-        "The health of `tables` tables is fresh; that of `failed` could not be collected.";
+    HEALTH_SYNC_COMPLETED = "health_sync_completed", ["collected", "fresh", "failed", "left", "needing_maintenance"],
+        "Health was collected of tables that have changed, and could not be of `failed`; for `left` there was no time.";
     ORCHESTRATOR_RUN_COMPLETED = "orchestrator_run_completed",
         ["run_id", "status", "tables_assessed", "tables_skipped", "tables_healthy", "jobs_submitted", "dry_run", "cause?"],
         "The orchestrator looked at every table once; `status` is `completed`, `partial` or `failed`.";

@@ -163,7 +163,7 @@ metrics! {
         "Syncs of the health of tables.";
     TABLES_NEEDING_MAINTENANCE = "TablesNeedingMaintenance", Count, WHOLE, [HEALTH_SYNC_COMPLETED],
         Field("needing_maintenance"), Evolving,
-        "Tables for which maintenance is recommended.";
+        "Tables for which maintenance is recommended, as far as a sync came.";
     HEALTH_FAILURES = "HealthFailures", Count, WHOLE, [HEALTH_SYNC_COMPLETED], Field("failed"), Evolving,
         "Tables whose health could not be collected.";
     ORCHESTRATOR_RUNS = "OrchestratorRuns", Count, BY_STATUS, [ORCHESTRATOR_RUN_COMPLETED], One, Evolving,

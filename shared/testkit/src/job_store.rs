@@ -32,6 +32,7 @@ pub async fn job_store_contract<S: JobStore>(fresh: impl AsyncFn() -> S) {
     lists::jobs_are_counted(&fresh).await;
     lists::a_purge_takes_only_old_finished_jobs(&fresh().await).await;
     cache::entries_are_listed_by_name(&fresh().await).await;
+    locks::many_are_read_at_once_with_what_was_done_last(&fresh().await).await;
     cache::a_sync_removes_what_it_did_not_see(&fresh().await).await;
     cache::its_state_is_remembered(&fresh().await).await;
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use snowpack_domain::{
-    Action, Duration, Fence, Job, JobId, JobOptions, JobStatus, Lease, NewJob, TableId, Timestamp,
+    Action, Duration, Fence, Job, JobId, JobOptions, JobStatus, Lease, NewJob, RemoteRun, TableId, Timestamp,
 };
 
 /// When the samples' time starts: 2026-04-25T14:30:00Z, half a day from the next one.
@@ -48,6 +48,14 @@ pub fn any_jobs() -> impl Strategy<Value = Vec<Job>> {
     })
 }
 
+fn remote_run(started_at: Timestamp) -> RemoteRun {
+    RemoteRun {
+        action: Action::RewriteDataFiles,
+        id: "00f1".into(),
+        started_at,
+    }
+}
+
 fn any_job() -> impl Strategy<Value = Job> {
     let name = prop_oneof![
         Just("a.t"),
@@ -85,6 +93,8 @@ fn any_job() -> impl Strategy<Value = Job> {
                 progress: None,
                 enqueued_at: enqueued.map(|hours| submitted_at + Duration::from_seconds(hours * 3600)),
                 last_fault: None,
+                remote_run: (status != JobStatus::Pending && status != JobStatus::Completed && ran % 3 == 0)
+                    .then(|| remote_run(submitted_at)),
             }
         },
     )

@@ -3,15 +3,21 @@
 //! Request bodies are read strictly (unknown and repeated members are refused) and come out checked.
 //! Response bodies are plain structs whose members are in the contract's order.
 
+mod health;
 mod job;
 mod json;
 mod operation;
 mod options;
+mod run;
 mod submit;
 mod table;
 
+pub use health::{
+    ActionAdviceBody, FileStatsBody, HealthBody, HealthTableBody, IssueBody, RecommendationBody,
+};
 pub use job::{JobBody, PreviewBody, ProgressBody, ResultBody};
 pub use operation::{DrainBody, ErrorBody, PurgedBody, StatusBody, read_drain};
+pub use run::{RunBody, read_run};
 pub use submit::SubmitBody;
 pub use table::{CacheStatusBody, TableBody, TableDetailBody};
 

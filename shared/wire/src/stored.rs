@@ -1,31 +1,40 @@
-//! How jobs are kept in a store: one versioned JSON document for every store, and the cursors of its lists.
+//! How jobs, health reports and runs are kept in a store: one versioned JSON document each for every store, and the
+//! cursors of their lists.
 //!
-//! Rules: the document holds every member of a job; a document of an unknown version, or with a member this
-//! version does not have, is refused and never half read, because writing it back would lose what was not
-//! understood. Any change of members raises [`JOB_FORMAT`].
+//! Rules: the document holds every member; a document of an unknown version, or with a member this version does not
+//! have, is refused and never half read, because writing it back would lose what was not understood. Any change of
+//! members raises the document's format.
 
 mod cursor;
 mod document;
+mod health;
 mod parts;
+mod run;
 
 pub use cursor::Cursor;
+pub use health::{decode_health, encode_health};
+pub use run::{decode_run, encode_run};
 
 use snowpack_domain::Job;
 
 /// The version of the job document written. Older ones are read: what they lack has a default.
-pub const JOB_FORMAT: u32 = 2;
+pub const JOB_FORMAT: u32 = 3;
+/// The version of the health document written and read.
+pub const HEALTH_FORMAT: u32 = 1;
+/// The version of the run document written and read.
+pub const RUN_FORMAT: u32 = 1;
 
 /// Why a stored document cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredError {
-    /// It is not a job document: not JSON, or members are missing, unknown or of another type.
-    #[error("not a job document: {0}")]
+    /// It is not such a document: not JSON, or members are missing, unknown or of another type.
+    #[error("not a document of Snowpack: {0}")]
     Malformed(#[from] serde_json::Error),
     /// A newer version of Snowpack wrote it.
-    #[error("job document of format {0}; this version of Snowpack reads formats 1 to {JOB_FORMAT}")]
+    #[error("document of format {0}, which this version of Snowpack does not read; a newer one wrote it")]
     UnknownFormat(u32),
-    /// A member has a value that no job can have.
-    #[error("job document with {member} {value:?}")]
+    /// A member has a value that it can never have.
+    #[error("document with {member} {value:?}")]
     BadValue {
         /// The member.
         member: &'static str,

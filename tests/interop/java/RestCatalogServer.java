@@ -3,6 +3,7 @@ import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.Collections;
 import java.util.Deque;
@@ -42,6 +43,9 @@ import org.apache.iceberg.shaded.com.fasterxml.jackson.databind.PropertyNamingSt
  * <p>{@code POST /faults} with {@code {"status": 503, "applied": false, "times": 2}} makes the next two table commits
  * answer 503: unapplied, as if refused, or applied, as if only the answer was lost. It replaces what was planned
  * before. {@code GET /commits} counts the commits that arrived, answered well or not.
+ *
+ * <p>The warehouse {@code guarded} is the same catalog below a prefix and behind OAuth2: client {@code id} with the
+ * secret {@code hush} buys tokens, each good for {@link #USES} requests. {@code GET /tokens} counts them.
  */
 public final class RestCatalogServer {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -71,6 +75,13 @@ public final class RestCatalogServer {
     }
   }
 
+  /** A request without a token that is good. */
+  static final class Unauthorized extends RuntimeException {
+    Unauthorized() {
+      super("no token, or one that is worn out");
+    }
+  }
+
   interface Handler {
     Object answer(Request request) throws Exception;
   }
@@ -89,6 +100,12 @@ public final class RestCatalogServer {
   private final JdbcCatalog catalog = new JdbcCatalog();
   private final Deque<Fault> faults = new ArrayDeque<>();
   private int commits;
+  /** How many requests one token is good for. */
+  private static final int USES = 2;
+
+  private static final String GUARDED = "/v1/guarded/";
+  private int tokens;
+  private int uses;
   private final List<Route> routes;
 
   private RestCatalogServer(String warehouse) {
@@ -103,6 +120,9 @@ public final class RestCatalogServer {
     routes =
         List.of(
             route("GET", "/v1/config", r -> ConfigResponse.builder().build()),
+            route("GET", "/v1/config/guarded", r -> ConfigResponse.builder().withOverride("prefix", "guarded").build()),
+            route("POST", "/v1/oauth/tokens", this::sellToken),
+            route("GET", "/tokens", r -> Map.of("tokens", tokens)),
             route("GET", namespaces, r -> CatalogHandlers.listNamespaces(catalog, Namespace.empty())),
             route("POST", namespaces, r -> CatalogHandlers.createNamespace(catalog, r.as(CreateNamespaceRequest.class))),
             route("GET", namespace, r -> CatalogHandlers.loadNamespace(catalog, r.namespace())),
@@ -143,6 +163,32 @@ public final class RestCatalogServer {
         : CatalogHandlers.createTable(catalog, request.namespace(), wanted);
   }
 
+  private synchronized Object sellToken(Request request) {
+    List<String> form = List.of(new String(request.body(), StandardCharsets.UTF_8).split("&"));
+    if (!form.containsAll(List.of("grant_type=client_credentials", "client_id=id", "client_secret=hush"))) {
+      throw new Unauthorized();
+    }
+    tokens++;
+    uses = 0;
+    return Map.of("access_token", "token-" + tokens, "token_type", "bearer", "expires_in", 3600);
+  }
+
+  /** The path of a request as everybody else would send it. */
+  private synchronized String open(HttpExchange exchange) {
+    String path = exchange.getRequestURI().getRawPath();
+    if (path.equals("/v1/config") && "warehouse=guarded".equals(exchange.getRequestURI().getRawQuery())) {
+      return path + "/guarded";
+    }
+    if (!path.startsWith(GUARDED)) {
+      return path;
+    }
+    String given = exchange.getRequestHeaders().getFirst("Authorization");
+    if (!("Bearer token-" + tokens).equals(given) || ++uses > USES) {
+      throw new Unauthorized();
+    }
+    return "/v1/" + path.substring(GUARDED.length());
+  }
+
   private Object planFaults(Request request) throws IOException {
     var plan = JSON.readTree(request.body());
     Fault fault = new Fault(plan.get("status").asInt(), plan.get("applied").asBoolean());
@@ -170,7 +216,7 @@ public final class RestCatalogServer {
   }
 
   private Object dispatch(HttpExchange exchange) throws Exception {
-    String path = exchange.getRequestURI().getRawPath();
+    String path = open(exchange);
     for (Route route : routes) {
       Matcher matcher = route.path().matcher(path);
       if (route.method().equals(exchange.getRequestMethod()) && matcher.matches()) {
@@ -183,6 +229,8 @@ public final class RestCatalogServer {
   private static int statusOf(Exception error) {
     if (error instanceof Injected injected) {
       return injected.status;
+    } else if (error instanceof Unauthorized) {
+      return 401;
     } else if (error instanceof NoSuchTableException || error instanceof NoSuchNamespaceException) {
       return 404;
     } else if (error instanceof CommitFailedException || error instanceof AlreadyExistsException) {

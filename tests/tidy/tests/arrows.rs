@@ -9,7 +9,12 @@ const AWS: &str = "snowpack-aws";
 /// The only binaries that rewrite tables; the others start faster for not linking the engine.
 const ENGINE_USERS: [&str; 2] = ["snowpack-worker", "snowpack-cli"];
 /// The SDKs that only one crate names. Glue belongs to the catalogs.
-const AWS_SDKS: [&str; 3] = ["aws-sdk-dynamodb", "aws-sdk-sqs", "aws-sdk-s3"];
+const AWS_SDKS: [&str; 4] = [
+    "aws-sdk-dynamodb",
+    "aws-sdk-emrserverless",
+    "aws-sdk-sqs",
+    "aws-sdk-s3",
+];
 
 #[test]
 fn the_domain_is_pure() {

@@ -1,12 +1,15 @@
 //! A store that works until told to fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
+use snowpack_domain::{
+    CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, Run, RunId, TableHealth, TableId, Timestamp,
+};
 use snowpack_embedded::SqliteStore;
 use snowpack_service::ports::{
-    JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned, Write, Written,
+    HealthStore, JobFilter, JobStore, ListError, Page, PageRequest, RunStore, StoreError, SubmitContext,
+    Versioned, Write, Written,
 };
 
 /// How every call fails.
@@ -66,6 +69,10 @@ impl JobStore for FaultyStore {
         self.check()?;
         self.inner.lock(table).await
     }
+    async fn locks(&self, tables: &[TableId]) -> Result<HashMap<TableId, Lock>, StoreError> {
+        self.check()?;
+        self.inner.locks(tables).await
+    }
     async fn drain(&self) -> Result<Versioned<Drain>, StoreError> {
         self.check()?;
         self.inner.drain().await
@@ -114,9 +121,9 @@ impl JobStore for FaultyStore {
         self.check()?;
         self.inner.put_cache_entries(entries).await
     }
-    async fn remove_cache_entries_before(&self, generation: u64) -> Result<u64, StoreError> {
+    async fn remove_cache_entries(&self, tables: &[TableId], generation: u64) -> Result<u64, StoreError> {
         self.check()?;
-        self.inner.remove_cache_entries_before(generation).await
+        self.inner.remove_cache_entries(tables, generation).await
     }
     async fn remove_cache_entry(&self, table: &TableId) -> Result<(), StoreError> {
         self.check()?;
@@ -129,5 +136,39 @@ impl JobStore for FaultyStore {
     async fn set_cache_state(&self, state: &CacheState) -> Result<(), StoreError> {
         self.check()?;
         self.inner.set_cache_state(state).await
+    }
+}
+
+impl HealthStore for FaultyStore {
+    async fn put_health(&self, health: &TableHealth) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.put_health(health).await
+    }
+    async fn latest_health(&self, tables: &[TableId]) -> Result<HashMap<TableId, TableHealth>, StoreError> {
+        self.check()?;
+        self.inner.latest_health(tables).await
+    }
+    async fn health_history(
+        &self,
+        table: &TableId,
+        page: &PageRequest,
+    ) -> Result<Page<TableHealth>, ListError> {
+        self.check()?;
+        self.inner.health_history(table, page).await
+    }
+}
+
+impl RunStore for FaultyStore {
+    async fn put_run(&self, run: &Run) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.put_run(run).await
+    }
+    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+        self.check()?;
+        self.inner.run(id).await
+    }
+    async fn runs(&self, page: &PageRequest) -> Result<Page<Run>, ListError> {
+        self.check()?;
+        self.inner.runs(page).await
     }
 }

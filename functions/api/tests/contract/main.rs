@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
 mod faulty_store;
+mod health;
 mod jobs;
 mod logs;
 mod metrics;
@@ -10,6 +11,8 @@ mod openapi;
 mod operation;
 mod property;
 mod raw_http;
+mod runs;
 mod submit;
 mod tables;
+mod ui;
 mod world;

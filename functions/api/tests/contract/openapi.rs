@@ -102,7 +102,8 @@ async fn the_router_serves_exactly_the_described_methods() {
         let path = template
             .replace("{database}", "offers")
             .replace("{table}", "items")
-            .replace("{job_id}", "x");
+            .replace("{job_id}", "x")
+            .replace("{run_id}", "x");
         let described = described_methods(&item);
         for method in methods {
             // The conventions' check holds a described method to its statuses, any other to 405 and Allow.

@@ -21,6 +21,7 @@ async fn health_and_readiness() {
             generation: 1,
             last_synced: Some(time(0)),
             table_count: 4,
+            position: None,
         };
         world.store.set_cache_state(&state).await.unwrap();
         world.clock.advance(Duration::from_seconds(900));
@@ -93,7 +94,11 @@ async fn unknown_paths_404() {
             "/tables/offers/",
             "/tables/offers/items/",
             "/tables/offers/items/maintenance/",
-            "/tables/offers/items/health",
+            "/tables/offers/items/health/",
+            "/tables/offers/items/health/newest",
+            "/orchestrator",
+            "/orchestrator/runs/",
+            "/ui/",
             "//jobs",
             "/jobs/history/",
             "/Jobs",
@@ -124,6 +129,9 @@ async fn wrong_methods_405() {
             (Method::PUT, "/jobs/history", "GET,HEAD,DELETE"),
             (Method::POST, "/drain", "GET,HEAD,PUT"),
             (Method::OPTIONS, "/jobs/x/cancel", "POST"),
+            (Method::POST, "/tables/offers/items/health", "GET,HEAD"),
+            (Method::PUT, "/orchestrator/runs", "GET,HEAD,POST"),
+            (Method::POST, "/ui", "GET,HEAD"),
         ];
         for (method, path, allow) in cases {
             let answer = world.call(method, path, &[], b"").await;
@@ -149,6 +157,8 @@ async fn head_works_where_get_does() {
             "/healthz",
             "/drain",
             "/openapi.json",
+            "/ui",
+            "/orchestrator/runs",
             "/nothing",
             "/readyz",
         ] {

@@ -14,6 +14,9 @@ fn segment() -> impl Strategy<Value = String> {
         Just("items".to_owned()),
         Just("maintenance".to_owned()),
         Just("history".to_owned()),
+        Just("health".to_owned()),
+        Just("orchestrator".to_owned()),
+        Just("runs".to_owned()),
         Just("%2e%2e".to_owned()),
         "(%[0-9a-fA-F]{2}){1,4}",
         "[!-\"$-.0->@-~]{0,12}",
@@ -49,6 +52,9 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         Just("dry_run"),
         Just("options"),
         Just("enabled"),
+        Just("started_at"),
+        Just("status"),
+        Just("skip_reasons"),
         Just("x")
     ];
     let scalar = prop_oneof![
@@ -58,6 +64,8 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         any::<f64>().prop_map(|number| format!("{number:e}")),
         Just(r#""rewrite_data_files""#.to_owned()),
         Just(r#""\ud800""#.to_owned()),
+        Just(r#""2026-04-25T14:30:00+00:00""#.to_owned()),
+        Just(r#""failed""#.to_owned()),
         Just(r#"{"expire_snapshots": {"older_than": -9223372036854775808, "retain_last": 9223372036854775807}}"#.to_owned()),
         any::<String>().prop_map(|text| serde_json::Value::from(text).to_string()),
     ];
@@ -103,7 +111,12 @@ fn any_request_gets_a_json_answer_below_500() {
 /// contract's form.
 async fn send(world: &World, method: Method, path: &str, body: &[u8]) {
     let json = [("content-type", "application/json")];
-    for path in [path, "/tables/offers/items/maintenance", "/drain"] {
+    for path in [
+        path,
+        "/tables/offers/items/maintenance",
+        "/orchestrator/runs",
+        "/drain",
+    ] {
         let answer = world.call(method.clone(), path, &json, body).await;
         // Bodies may turn drain mode on, and no one has synced the cache.
         let expected = matches!(answer.status.as_u16(), 503)

@@ -102,6 +102,7 @@ async fn cache_status() {
             generation: 1,
             last_synced: Some(time(0)),
             table_count: 4,
+            position: None,
         };
         world.store.set_cache_state(&state).await.unwrap();
         let status = world.get("/tables/cache-status").await.json();

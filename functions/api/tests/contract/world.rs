@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -11,10 +11,14 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::Value;
 use snowpack_api::{Api, Ports, router};
 use snowpack_domain::{
-    Action, CacheEntry, DatabaseName, Fence, Job, JobOptions, Preview, PreviewSource, TableId, Verdict,
+    Action, CacheEntry, DatabaseName, Fence, FileStats, Job, JobOptions, Policy, Preview, PreviewSource,
+    TableHealth, TableId, Verdict,
 };
 use snowpack_embedded::SqliteStore;
-use snowpack_service::ports::{CatalogUnavailable, Clock, JobStore, Tables, Versioned, Write, Written};
+use snowpack_service::ports::{
+    CatalogUnavailable, Clock, HealthUnreadable, JobStore, ListedTable, NoPreview, Tables, Versioned, Write,
+    Written,
+};
 use snowpack_testkit::{ManualClock, SequentialIds, table, time};
 use tower::ServiceExt;
 
@@ -23,9 +27,63 @@ use crate::openapi::{documented, documented_code};
 use crate::raw_http;
 
 /// A catalog with the tables `offers.items`, `offers.prices` and `a.b.nested`.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct MadeUpTables {
+    /// The catalog does not answer.
     pub(crate) broken: Arc<AtomicBool>,
+    /// Metadata cannot be understood.
+    pub(crate) damaged: Arc<AtomicBool>,
+    /// Times health was read; the snapshot id of the report read then.
+    pub(crate) reads: Arc<AtomicI64>,
+    clock: ManualClock,
+}
+
+impl MadeUpTables {
+    fn new(clock: ManualClock) -> Self {
+        Self {
+            broken: Arc::default(),
+            damaged: Arc::default(),
+            reads: Arc::default(),
+            clock,
+        }
+    }
+}
+
+/// Seven small files of which compaction takes six.
+fn made_up_health(table: &TableId, snapshot_id: i64, clock: &ManualClock) -> TableHealth {
+    let name = table.to_string();
+    let entry = entry(&name, None);
+    let preview = |numbers: &[(&str, u64)]| Preview {
+        source: PreviewSource::Live,
+        numbers: numbers
+            .iter()
+            .map(|(name, number)| ((*name).to_owned(), Some(*number)))
+            .collect(),
+        note: None,
+    };
+    let rewrite = preview(&[("files_in", 6), ("files_out", 1)]);
+    let mut outlook = BTreeMap::from(Action::ALL.map(|action| (action, preview(&[]))));
+    outlook.insert(Action::RewriteDataFiles, rewrite);
+    TableHealth {
+        table: table.clone(),
+        location: entry.location.unwrap(),
+        metadata_location: entry.metadata_location.unwrap(),
+        format_version: 2,
+        snapshot_id: Some(snapshot_id),
+        files: FileStats {
+            data_files: 7,
+            small_files: 7,
+            total_size_bytes: 700,
+            ..FileStats::default()
+        },
+        snapshot_count: 2,
+        oldest_snapshot_at: Some(time(0)),
+        manifest_count: 3,
+        total_records: 70,
+        deleted_records: 0,
+        outlook,
+        collected_at: clock.now(),
+    }
 }
 
 pub(crate) fn entry(full_name: &str, enabled: Option<&str>) -> CacheEntry {
@@ -52,17 +110,35 @@ impl Tables for MadeUpTables {
     async fn databases(&self) -> Result<Vec<String>, CatalogUnavailable> {
         Ok(Vec::new())
     }
-    async fn list(&self, _database: &str) -> Result<Vec<TableId>, CatalogUnavailable> {
+    async fn list(&self, _database: &str) -> Result<Vec<ListedTable>, CatalogUnavailable> {
         Ok(Vec::new())
     }
-    async fn preview(&self, _table: &TableId, actions: &[Action], _options: &JobOptions) -> Vec<Preview> {
+    async fn health(&self, table: &TableId) -> Result<Option<TableHealth>, HealthUnreadable> {
+        if self.damaged.load(Ordering::SeqCst) {
+            return Err(HealthUnreadable::Broken(format!(
+                "{table}: manifest m.avro is cut off"
+            )));
+        }
+        let known = self.find(table).await?.is_some();
+        let read = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
+        Ok(known.then(|| made_up_health(table, read, &self.clock)))
+    }
+    async fn preview(
+        &self,
+        _table: &TableId,
+        actions: &[Action],
+        _options: &JobOptions,
+    ) -> Vec<Result<Preview, NoPreview>> {
+        if self.broken.load(Ordering::SeqCst) {
+            return vec![Err(NoPreview::Unread("down".to_owned())); actions.len()];
+        }
         let numbers = BTreeMap::from([("files_in".to_owned(), Some(847)), ("unknown".to_owned(), None)]);
         let preview = Preview {
             source: PreviewSource::Live,
             numbers,
             note: None,
         };
-        vec![preview; actions.len()]
+        vec![Ok(preview); actions.len()]
     }
 }
 
@@ -122,7 +198,7 @@ impl World {
         let clock = ManualClock::new(time(0));
         let queue = Arc::new(store.queue(clock.clone()));
         let store = Arc::new(FaultyStore::new(store));
-        let tables = MadeUpTables::default();
+        let tables = MadeUpTables::new(clock.clone());
         let ports = Ports {
             store: Arc::clone(&store),
             queue,
@@ -130,7 +206,11 @@ impl World {
             clock: clock.clone(),
             ids: SequentialIds::default(),
         };
-        let router = router(Api::new(ports, [DatabaseName::new("offers").unwrap()]));
+        let policy = Policy {
+            databases: [DatabaseName::new("offers").unwrap()].into(),
+            ..Policy::default()
+        };
+        let router = router(Api::new(ports, policy));
         Self {
             store,
             clock,
@@ -273,15 +353,18 @@ impl World {
 
 /// What holds of every answer (api.md, Conventions).
 pub(crate) fn check_conventions(method: &Method, path: &str, answer: &Answer) {
-    let is_text = path.starts_with("/metrics") && answer.status.is_success();
-    let expected = if is_text {
-        "text/plain; version=0.0.4; charset=utf-8"
-    } else {
-        "application/json"
+    let is_text = match path.split('?').next() {
+        Some("/metrics" | "/ui") => answer.status.is_success(),
+        _ => false,
+    };
+    let content_type = match path {
+        _ if !is_text => "application/json",
+        path if path.starts_with("/metrics") => "text/plain; version=0.0.4; charset=utf-8",
+        _ => "text/html; charset=utf-8",
     };
     assert_eq!(
         answer.header(header::CONTENT_TYPE),
-        Some(expected),
+        Some(content_type),
         "{method} {path}: {answer:?}"
     );
     let request_id = answer

@@ -58,6 +58,76 @@ pub(super) fn tables(tables: &[Value]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A health report.
+pub(super) fn health(report: &Value) -> anyhow::Result<()> {
+    let files = &report["file_stats"];
+    print(&format!(
+        "{} data files ({} small), {} delete files, {} bytes",
+        files["total_data_files"],
+        files["small_file_count"],
+        files["total_delete_files"],
+        files["total_size_bytes"]
+    ))?;
+    print(&format!(
+        "{} snapshots, {} manifests, {} records",
+        report["snapshot_count"], report["manifest_count"], report["total_records"]
+    ))?;
+    for issue in report["issues"].as_array().into_iter().flatten() {
+        let text = |name: &str| issue[name].as_str().unwrap_or_default();
+        print(&format!(
+            "  {:<8} {}: {}",
+            text("severity"),
+            text("code"),
+            text("message")
+        ))?;
+    }
+    let due: Vec<_> = report["recommended_actions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let due = match due.is_empty() {
+        true => "nothing is due".to_owned(),
+        false => format!("due: {}", due.join(" ")),
+    };
+    print(&due)?;
+    Ok(())
+}
+
+/// What is due on a table.
+pub(super) fn recommendation(advice: &Value) -> anyhow::Result<()> {
+    for entry in advice["actions"].as_array().into_iter().flatten() {
+        let text = |name: &str| entry[name].as_str().unwrap_or_default();
+        let due = if entry["recommended"] == true { "due" } else { "-" };
+        print(&format!("{:<30} {due:<4} {}", text("action"), text("reason")))?;
+    }
+    if let Some(cause) = advice["skip_reason"].as_str() {
+        print(&format!("nothing is submitted by itself now: {cause}"))?;
+    }
+    Ok(())
+}
+
+/// A list of orchestrator runs.
+pub(super) fn runs(runs: &[Value]) -> anyhow::Result<()> {
+    for run in runs {
+        let text = |name: &str| run[name].as_str().unwrap_or_default();
+        let dry_run = if run["dry_run"] == true { " (dry run)" } else { "" };
+        let error = run["error"].as_str().map(|error| format!(": {error}"));
+        print(&format!(
+            "{} {:<9} {} assessed, {} skipped, {} healthy, {} submitted{dry_run}{}",
+            text("started_at"),
+            text("status"),
+            run["tables_assessed"],
+            run["tables_skipped"],
+            run["tables_healthy"],
+            run["jobs_submitted"],
+            error.unwrap_or_default()
+        ))?;
+    }
+    Ok(())
+}
+
 /// The drain switch.
 pub(super) fn drain(args: &ApiArgs, drain: &Value) -> anyhow::Result<()> {
     if args.json {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use snowpack_domain::{
-    CacheEntry, CacheState, Drain, Fence, Job, JobId, Lock, TableId, Timestamp, message_due,
+    CacheEntry, CacheState, Drain, Fence, Job, JobId, Lock, TableId, Timestamp, Upkeep, message_due,
 };
 use snowpack_service::ports::{IdempotencyRecord, StoreError, Version, Versioned};
 use snowpack_wire::stored::{decode_job, encode_job};
@@ -44,6 +44,18 @@ pub(super) fn lock(table: &TableId, lock: &Versioned<Lock>) -> Item {
     let mut item = keys::lock(table);
     item.insert("version".to_owned(), number(lock.version + 1));
     item.insert("fence".to_owned(), number(lock.value.fence));
+    let Upkeep {
+        completed_at,
+        orphans_removed_at,
+    } = lock.value.upkeep;
+    for (name, time) in [
+        ("completed_at", completed_at),
+        ("orphans_removed_at", orphans_removed_at),
+    ] {
+        if let Some(time) = time {
+            item.insert(name.to_owned(), number(time.as_micros()));
+        }
+    }
     if let Some(holder) = &lock.value.holder {
         item.insert("holder".to_owned(), text(holder.as_str()));
         item.insert("name_list".to_owned(), text(HELD_PARTITION));
@@ -54,16 +66,17 @@ pub(super) fn lock(table: &TableId, lock: &Versioned<Lock>) -> Item {
 
 /// A record with the second from which DynamoDB may delete it; `valid_until` is what decides.
 pub(super) fn idempotency(record: &IdempotencyRecord) -> Item {
-    let micros = record.expires_at.as_micros();
     let mut item = keys::idempotency(&record.key);
     item.insert("request_hash".to_owned(), text(&record.request_hash));
     item.insert("job".to_owned(), text(record.job.as_str()));
-    item.insert("valid_until".to_owned(), number(micros));
-    item.insert(
-        "expires_at".to_owned(),
-        number(micros.div_euclid(1_000_000).saturating_add(1)),
-    );
+    item.insert("valid_until".to_owned(), number(record.expires_at.as_micros()));
+    item.insert("expires_at".to_owned(), expires_at(record.expires_at));
     item
+}
+
+/// The second from which DynamoDB may delete an item that is good until `time`.
+pub(super) fn expires_at(time: Timestamp) -> AttributeValue {
+    number(time.as_micros().div_euclid(1_000_000).saturating_add(1))
 }
 
 pub(super) fn cache_entry(entry: &CacheEntry) -> Item {
@@ -97,6 +110,9 @@ pub(super) fn cache_state(state: &CacheState) -> Item {
     item.insert("table_count".to_owned(), number(state.table_count));
     if let Some(time) = state.last_synced {
         item.insert("last_synced".to_owned(), number(time.as_micros()));
+    }
+    if let Some(table) = &state.position {
+        item.insert("position".to_owned(), text(table.to_string()));
     }
     item
 }
@@ -132,6 +148,11 @@ impl<'a> Members<'a> {
         self.optional_number(name)?.ok_or_else(|| self.wrong(name))
     }
 
+    /// Microseconds since the epoch.
+    fn optional_time(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.optional_number(name)?.map(Timestamp::from_micros))
+    }
+
     fn job_id(&self, name: &str) -> Result<JobId, StoreError> {
         JobId::parse(self.text(name)?).map_err(|_| self.wrong(name))
     }
@@ -140,11 +161,6 @@ impl<'a> Members<'a> {
 /// The text of one member of an item.
 pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError> {
     Members(item).text(name)
-}
-
-/// The generation of a cache entry's item.
-pub(super) fn generation_of(item: &Item) -> Result<u64, StoreError> {
-    Members(item).number("generation")
 }
 
 pub(super) fn read_job(item: &Item) -> Result<Versioned<Job>, StoreError> {
@@ -166,6 +182,10 @@ pub(super) fn read_lock(item: Option<&Item>) -> Result<Versioned<Lock>, StoreErr
     let value = Lock {
         holder: holder.map(|_| members.job_id("holder")).transpose()?,
         fence: Fence::new(members.number("fence")?),
+        upkeep: Upkeep {
+            completed_at: members.optional_time("completed_at")?,
+            orphans_removed_at: members.optional_time("orphans_removed_at")?,
+        },
     };
     Ok(Versioned {
         value,
@@ -236,5 +256,9 @@ pub(super) fn read_cache_state(item: Option<&Item>) -> Result<CacheState, StoreE
             .optional_number("last_synced")?
             .map(Timestamp::from_micros),
         table_count: members.number("table_count")?,
+        position: match members.optional_text("position")? {
+            Some(name) => Some(TableId::parse(name).map_err(|_| members.wrong("position"))?),
+            None => None,
+        },
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use snowpack_domain::{JobId, TableId, Timestamp};
+use snowpack_domain::{JobId, Run, RunId, TableId, Timestamp};
 use snowpack_service::ports::StoreError;
 
 /// An item, or the key of one.
@@ -17,7 +17,12 @@ pub(super) const CACHE_PARTITION: &str = "CACHE";
 /// Held locks in the index `by-name`: each job enters it and leaves it once.
 pub(super) const HELD_PARTITION: &str = "HELD";
 
+/// All runs: a dozen a day.
+pub(super) const RUNS_PARTITION: &str = "RUNS";
+
 const JOB_PREFIX: &str = "JOB#";
+/// Starts the sort keys of a table's reports, and nothing else.
+pub(super) const HEALTH_PREFIX: &str = "HEALTH#";
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
@@ -44,6 +49,41 @@ pub(super) fn cache_entry(table: &TableId) -> Item {
     key(table_partition(table), "CACHE")
 }
 
+/// The newest health report of a table.
+pub(super) fn latest_health(table: &TableId) -> Item {
+    key(table_partition(table), "HEALTH")
+}
+
+/// A report in a table's history.
+pub(super) fn health(table: &TableId, collected_at: Timestamp) -> Item {
+    key(table_partition(table), &health_sort_key(collected_at))
+}
+
+/// Sorts like time within a table, and behind the newest report's key.
+pub(super) fn health_sort_key(collected_at: Timestamp) -> String {
+    format!("{HEALTH_PREFIX}{}", time_prefix(collected_at))
+}
+
+/// The reports of a day in the index `by-completion`, which lists what ends by day.
+pub(super) fn health_partition(day: Day) -> String {
+    format!("{HEALTH_PREFIX}{day}")
+}
+
+/// A run in the list of runs.
+pub(super) fn listed_run(run: &Run) -> Item {
+    key(RUNS_PARTITION, &run_sort_key(run.started_at, &run.id))
+}
+
+/// A run's place in the list: sorts like its start, then like its id.
+pub(super) fn run_sort_key(started_at: Timestamp, id: &RunId) -> String {
+    format!("{}#{}", time_prefix(started_at), id.as_str())
+}
+
+/// A run by its id.
+pub(super) fn run(id: &RunId) -> Item {
+    key(format!("RUN#{}", id.as_str()), "RUN")
+}
+
 pub(super) fn drain() -> Item {
     key("SETTINGS", "DRAIN")
 }
@@ -62,7 +102,7 @@ pub(super) fn idempotency(caller_key: &str) -> Item {
     key(format!("IDEM#{caller_key}"), "IDEM")
 }
 
-fn table_partition(table: &TableId) -> String {
+pub(super) fn table_partition(table: &TableId) -> String {
     format!("TABLE#{}", table_key(table))
 }
 

@@ -1,7 +1,7 @@
 //! The DynamoDB store keeps the contract of job stores.
 
 use snowpack_aws::{DynamoStore, table_definition};
-use snowpack_testkit::job_store_contract;
+use snowpack_testkit::{job_store_contract, reports_contract};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_keeps_its_contract() {
@@ -12,4 +12,5 @@ async fn the_store_keeps_its_contract() {
         DynamoStore::new(client.clone(), name)
     };
     job_store_contract(fresh).await;
+    reports_contract(fresh).await;
 }

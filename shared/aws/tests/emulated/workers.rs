@@ -8,11 +8,12 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use snowpack_aws::{DynamoStore, SqsDeadLetters, SqsQueue, table_definition};
 use snowpack_domain::{
-    Action, ActionResult, CacheEntry, JobOptions, JobStatus, LEASE_SECONDS, Preview, TableId, Timestamp,
-    dry_run_result,
+    Action, ActionResult, CacheEntry, JobOptions, JobStatus, LEASE_SECONDS, Preview, TableHealth, TableId,
+    Timestamp, dry_run_result,
 };
 use snowpack_service::ports::{
-    ActionStop, CatalogUnavailable, Clock, Engine, JobQueue, JobStore, Provenance, Supervisor, Tables,
+    ActionStop, CatalogUnavailable, Clock, Engine, HealthUnreadable, JobQueue, JobStore, ListedTable,
+    NoPreview, Provenance, Supervisor, Tables,
 };
 use snowpack_service::{
     Limits, SubmitRequest, Submitter, SystemClock, TableCache, TimeSortedIds, Worker, sweep,
@@ -54,11 +55,15 @@ impl Tables for NoCatalog {
         Ok(Vec::new())
     }
 
-    async fn list(&self, _: &str) -> Result<Vec<TableId>, CatalogUnavailable> {
+    async fn list(&self, _: &str) -> Result<Vec<ListedTable>, CatalogUnavailable> {
         Ok(Vec::new())
     }
 
-    async fn preview(&self, _: &TableId, _: &[Action], _: &JobOptions) -> Vec<Preview> {
+    async fn health(&self, _: &TableId) -> Result<Option<TableHealth>, HealthUnreadable> {
+        Ok(None)
+    }
+
+    async fn preview(&self, _: &TableId, _: &[Action], _: &JobOptions) -> Vec<Result<Preview, NoPreview>> {
         Vec::new()
     }
 }

@@ -16,6 +16,7 @@ fn a_write() -> Write {
     let lock = Lock {
         holder: Some(job_id(1)),
         fence: Fence::new(2),
+        ..Lock::default()
     };
     Write {
         lock: Some((

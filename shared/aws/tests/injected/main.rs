@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
 mod dynamo;
+mod emr;
 mod lists;
 mod s3;
 mod script;

@@ -88,6 +88,17 @@ impl Script {
         aws_sdk_dynamodb::Client::from_conf(config)
     }
 
+    pub(crate) fn emr_serverless(&self) -> aws_sdk_emrserverless::Client {
+        let config = aws_sdk_emrserverless::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
+            .retry_config(quick_retries())
+            .http_client(self.clone())
+            .build();
+        aws_sdk_emrserverless::Client::from_conf(config)
+    }
+
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())

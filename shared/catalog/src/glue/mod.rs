@@ -2,7 +2,6 @@
 //! parameter of the Glue table, and `UpdateTable` with a `VersionId` is the compare-and-set.
 
 mod client;
-mod failure;
 mod input;
 
 use std::fmt;
@@ -11,12 +10,12 @@ use aws_sdk_glue::Client;
 use aws_sdk_glue::config::retry::RetryConfig;
 use aws_sdk_glue::types::Table;
 use iceberg::io::FileIO;
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
+use crate::aws::{Failure, commit_error, read_error};
 use crate::config::CatalogConfig;
 use crate::metadata::{self, Staged};
 use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
-use failure::{Failure, commit_error, read_error};
 use input::{METADATA_LOCATION, is_iceberg, table_input};
 
 /// AWS Glue.
@@ -158,7 +157,7 @@ impl Catalog for GlueCatalog {
         Ok(names)
     }
 
-    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
+    async fn tables(&self, database: &str) -> Result<Vec<ListedTable>, CatalogError> {
         let request = self
             .client
             .get_tables()
@@ -174,10 +173,17 @@ impl Catalog for GlueCatalog {
                 Err(failure) => return Err(read_error(failure, &database)),
             };
             let found = page.table_list.unwrap_or_default().into_iter().filter(is_iceberg);
-            tables.extend(found.filter_map(|table| TableId::new(database, table.name()).ok()));
+            tables.extend(found.filter_map(|table| listed(database, &table)));
         }
         Ok(tables)
     }
+}
+
+fn listed(database: &str, table: &Table) -> Option<ListedTable> {
+    Some(ListedTable {
+        table: TableId::new(database, table.name()).ok()?,
+        metadata_location: location(table).map(str::to_owned),
+    })
 }
 
 fn location(table: &Table) -> Option<&str> {

@@ -149,7 +149,9 @@ fn deletes_after_commit(metadata: &TableMetadata) -> bool {
             .get(name)
             .is_some_and(|found| found.eq_ignore_ascii_case(value))
     };
-    is("write.metadata.delete-after-commit.enabled", "true") && !is("gc.enabled", "false")
+    is("write.metadata.delete-after-commit.enabled", "true")
+        && !is("gc.enabled", "false")
+        && !storage::is_in_table_bucket(metadata.location())
 }
 
 /// Metadata files that `base` still listed and `next` does not (`CatalogUtil.deleteRemovedMetadataFiles`).
@@ -164,6 +166,9 @@ pub(super) fn dropped_files(base: &TableMetadata, next: &TableMetadata) -> Vec<S
 }
 
 async fn remove(table: &LoadedTable, file: &str) {
+    if storage::is_in_table_bucket(file) {
+        return;
+    }
     if let Err(error) = table.io.delete(file).await {
         tracing::warn!(table = %table.id, file, %error, "a metadata file could not be deleted");
     }

@@ -16,6 +16,8 @@ const RENEW_BEFORE: Duration = Duration::from_secs(60);
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
 /// The scope Java asks for.
 const DEFAULT_SCOPE: &str = "catalog";
+/// Properties that go into the request for a token under their own names, as Java sends them.
+const OPTIONAL_FIELDS: [&str; 2] = ["audience", "resource"];
 
 /// How requests are authorised.
 pub(super) enum Auth {
@@ -31,6 +33,8 @@ pub(super) struct ClientCredentials {
     id: Option<String>,
     secret: String,
     scope: String,
+    /// Further fields of the request: what some servers want besides.
+    optional: Vec<(&'static str, String)>,
     endpoint: String,
     current: Mutex<Option<Token>>,
 }
@@ -58,10 +62,14 @@ impl Auth {
                 Some(uri) => parse_http("oauth2-server-uri", uri)?.to_string(),
                 None => format!("{}/v1/oauth/tokens", base.trim_end_matches('/')),
             };
+            let optional = OPTIONAL_FIELDS
+                .iter()
+                .filter_map(|name| Some((*name, config.property(name)?.to_owned())));
             return Ok(Self::Client(ClientCredentials {
                 id,
                 secret: secret.to_owned(),
                 scope: config.property("scope").unwrap_or(DEFAULT_SCOPE).to_owned(),
+                optional: optional.collect(),
                 endpoint,
                 current: Mutex::new(None),
             }));
@@ -117,6 +125,7 @@ impl ClientCredentials {
             ("client_secret", self.secret.as_str()),
             ("scope", self.scope.as_str()),
         ];
+        form.extend(self.optional.iter().map(|(name, value)| (*name, value.as_str())));
         if let Some(id) = &self.id {
             form.push(("client_id", id));
         }

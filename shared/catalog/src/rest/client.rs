@@ -1,4 +1,4 @@
-//! Requests to a REST catalog: configuration once, then authorised calls with JSON in and out.
+//! Requests to a REST catalog: configuration once, then authorised or signed calls with JSON in and out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::auth::Auth;
 use super::failure::{Failure, read_error};
 use super::paths::{Paths, encode};
+use super::sign::Signer;
 use crate::config::{CatalogConfig, configuration, parse_http};
 use crate::port::CatalogError;
 
@@ -24,6 +25,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_ANSWER_BYTES: usize = 1 << 30;
 /// Properties of this prefix are sent as headers.
 const HEADER_PREFIX: &str = "header.";
+/// How the server may give access to a table's files: with credentials of their own. A server that gives none
+/// leaves the files to ours; `header.X-Iceberg-Access-Delegation` set to nothing does not ask.
+const DELEGATION: (&str, &str) = ("x-iceberg-access-delegation", "vended-credentials");
 
 /// A server that may hold several catalogs.
 #[derive(Debug)]
@@ -31,6 +35,7 @@ pub(super) struct Client {
     http: reqwest::Client,
     config: CatalogConfig,
     auth: Auth,
+    signer: Option<Signer>,
     session: OnceCell<Session>,
 }
 
@@ -51,7 +56,7 @@ struct ConfigAnswer {
 }
 
 impl Client {
-    pub(super) fn new(config: &CatalogConfig) -> Result<Self, CatalogError> {
+    pub(super) async fn new(config: &CatalogConfig) -> Result<Self, CatalogError> {
         let base = config.http_uri()?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -63,6 +68,7 @@ impl Client {
             .map_err(|error| configuration(format!("HTTP client: {error}")))?;
         Ok(Self {
             auth: Auth::new(config, base.as_str())?,
+            signer: Signer::new(config, base.host_str().unwrap_or_default()).await?,
             http,
             config: config.clone(),
             session: OnceCell::new(),
@@ -120,6 +126,23 @@ impl Client {
         self.send(&session.base, method, path, body).await
     }
 
+    /// Calls a path that the server named: below its address, or that address written out.
+    pub(super) async fn call_named<T: DeserializeOwned>(
+        &self,
+        session: &Session,
+        path: &str,
+    ) -> Result<T, Failure> {
+        let below = path.strip_prefix(&session.base).unwrap_or(path);
+        // Another host has no business with our token.
+        if below.contains("://") {
+            return Err(Failure::Unreadable(format!(
+                "{below} is not below the catalog's address"
+            )));
+        }
+        self.send(&session.base, Method::GET, below.trim_start_matches('/'), None)
+            .await
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         base: &str,
@@ -133,10 +156,19 @@ impl Client {
         let answer = match first {
             Err(Failure::Refused {
                 status: 401 | 419, ..
-            }) if self.auth.forget().await => self.send_once(&method, &url, body).await,
+            }) if self.forget().await => self.send_once(&method, &url, body).await,
             other => other,
         }?;
         serde_json::from_slice(&answer).map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
+    /// Drops what the server no longer takes; whether something else can be had.
+    async fn forget(&self) -> bool {
+        let signed = match &self.signer {
+            Some(signer) => signer.forget().await,
+            None => false,
+        };
+        self.auth.forget().await || signed
     }
 
     async fn send_once(&self, method: &Method, url: &str, body: Option<&Value>) -> Result<Vec<u8>, Failure> {
@@ -147,7 +179,15 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(Failure::from_transport)?;
+        let mut request = request.build().map_err(Failure::from_transport)?;
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut request).await?;
+        }
+        let response = self
+            .http
+            .execute(request)
+            .await
+            .map_err(Failure::from_transport)?;
         let status = response.status();
         let answer = read_body(response).await?;
         if status.is_success() {
@@ -173,6 +213,7 @@ async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure> {
 
 fn headers(config: &CatalogConfig) -> Result<HeaderMap, CatalogError> {
     let mut headers = HeaderMap::new();
+    headers.insert(DELEGATION.0, HeaderValue::from_static(DELEGATION.1));
     for (property, value) in &config.properties {
         let Some(name) = property.strip_prefix(HEADER_PREFIX) else {
             continue;
@@ -182,6 +223,10 @@ fn headers(config: &CatalogConfig) -> Result<HeaderMap, CatalogError> {
         let (Ok(name), Ok(mut value)) = (name, value) else {
             return Err(configuration(format!("{property} is not a valid header")));
         };
+        if value.is_empty() {
+            headers.remove(name);
+            continue;
+        }
         value.set_sensitive(true);
         headers.insert(name, value);
     }

@@ -5,6 +5,8 @@ mod auth;
 mod client;
 mod failure;
 mod paths;
+mod sign;
+mod vended;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,13 +17,15 @@ use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 use crate::config::{CatalogConfig, storage_properties};
 use crate::metadata;
 use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
+use crate::storage::{DispatchFactory, ObjectStorage};
 use client::{Client, Session};
 use failure::{Failure, commit_error, read_error};
+use vended::{Handout, TableAccess};
 
 /// Most pages of one list: a server that hands out page tokens for ever must not hang a sync.
 const MAX_PAGES: usize = 10_000;
@@ -32,10 +36,14 @@ const MAX_DEPTH: usize = 16;
 #[derive(Clone)]
 pub struct RestCatalog {
     client: Arc<Client>,
-    factory: Arc<dyn StorageFactory>,
-    /// Storage of tables whose answer brings no storage settings of its own.
-    io: FileIO,
+    objects: Option<Arc<dyn ObjectStorage>>,
     properties: BTreeMap<String, String>,
+}
+
+/// What a table's files are reached with.
+struct Access {
+    io: FileIO,
+    objects: Option<Arc<dyn ObjectStorage>>,
 }
 
 /// The specification's `LoadTableResult` and `CommitTableResponse`.
@@ -44,8 +52,8 @@ pub struct RestCatalog {
 struct TableAnswer {
     metadata_location: Option<String>,
     metadata: Value,
-    #[serde(default)]
-    config: BTreeMap<String, String>,
+    #[serde(flatten)]
+    handout: Handout,
 }
 
 /// A page of `ListNamespacesResponse` or `ListTablesResponse`.
@@ -72,45 +80,50 @@ impl fmt::Debug for RestCatalog {
 }
 
 impl RestCatalog {
-    pub(crate) fn open(
+    pub(crate) async fn open(
         config: &CatalogConfig,
-        factory: Arc<dyn StorageFactory>,
+        objects: Option<Arc<dyn ObjectStorage>>,
     ) -> Result<Self, CatalogError> {
         Ok(Self {
-            client: Arc::new(Client::new(config)?),
-            io: FileIOBuilder::new(Arc::clone(&factory))
-                .with_props(config.storage_properties())
-                .build(),
-            factory,
+            client: Arc::new(Client::new(config).await?),
+            objects,
             properties: config.properties.clone(),
         })
     }
 
-    fn loaded(&self, id: &TableId, answer: TableAnswer) -> Result<LoadedTable, CatalogError> {
+    fn loaded(&self, id: &TableId, answer: TableAnswer, access: Access) -> Result<LoadedTable, CatalogError> {
+        let bad = |location: &str, reason: String| CatalogError::BadMetadata {
+            table: id.to_string(),
+            location: location.to_owned(),
+            reason,
+        };
         let location = answer
             .metadata_location
-            .ok_or_else(|| CatalogError::BadMetadata {
-                table: id.to_string(),
-                location: "none".to_owned(),
-                reason: "the server gave no metadata location".to_owned(),
-            })?;
+            .ok_or_else(|| bad("none", "the server gave no metadata location".to_owned()))?;
         let document = metadata::parse(id, &location, &answer.metadata)?;
-        Ok(LoadedTable::from_document(
-            id.clone(),
-            location,
-            document,
-            self.io_for(&answer.config),
-        ))
+        let table = LoadedTable::from_document(id.clone(), location, document, access.io);
+        Ok(table.with_objects(access.objects))
     }
 
-    fn io_for(&self, config: &BTreeMap<String, String>) -> FileIO {
-        if storage_properties(config).next().is_none() {
-            return self.io.clone();
-        }
-        FileIOBuilder::new(Arc::clone(&self.factory))
+    /// The files of a table with the access that was handed out with it, or with ours.
+    fn access(&self, table: &TableId, handout: &Handout) -> Result<Access, CatalogError> {
+        let (objects, properties) = match &self.objects {
+            Some(objects) if handout.has_credentials() => {
+                let renewal = TableAccess::new(Arc::clone(&self.client), table, handout, &self.properties);
+                (
+                    Some(renewal.storage(Arc::clone(objects), handout)?),
+                    BTreeMap::new(),
+                )
+            }
+            // An endpoint or a region may come without credentials.
+            objects => (objects.clone(), handout.config.clone()),
+        };
+        let served = objects.clone().map(|objects| objects as Arc<dyn StorageFactory>);
+        let io = FileIOBuilder::new(Arc::new(DispatchFactory::new(served)))
             .with_props(storage_properties(&self.properties))
-            .with_props(storage_properties(config))
-            .build()
+            .with_props(storage_properties(&properties))
+            .build();
+        Ok(Access { io, objects })
     }
 
     /// All pages of a list.
@@ -166,7 +179,11 @@ impl Catalog for RestCatalog {
             .call(session, Method::GET, &session.paths.table(table), None)
             .await;
         match answer {
-            Ok(answer) => self.loaded(table, answer),
+            Ok(answer) => {
+                let answer: TableAnswer = answer;
+                let access = self.access(table, &answer.handout)?;
+                self.loaded(table, answer, access)
+            }
             Err(Failure::Refused { status: 404, .. }) => Err(self.missing(session, table).await),
             Err(other) => Err(read_error(other, &table.to_string())),
         }
@@ -197,8 +214,13 @@ impl Catalog for RestCatalog {
             .call(session, Method::POST, &session.paths.table(&base.id), Some(&body))
             .await;
         let answer = answer.map_err(|failure| commit_error(failure, &base.id))?;
+        // The answer to a commit hands out nothing: the access at hand goes on, and renews itself.
+        let access = Access {
+            io: base.io.clone(),
+            objects: base.objects().cloned(),
+        };
         // From here on it is committed; an answer that cannot be read is for the caller to clear up.
-        self.loaded(&base.id, answer)
+        self.loaded(&base.id, answer, access)
             .map_err(|error| CommitError::Unknown(error.to_string()))
     }
 
@@ -221,7 +243,7 @@ impl Catalog for RestCatalog {
         Ok(found)
     }
 
-    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
+    async fn tables(&self, database: &str) -> Result<Vec<ListedTable>, CatalogError> {
         let session = self.client.session().await?;
         let levels: Vec<&str> = database.split('.').collect();
         let pages = match self.pages(session, &session.paths.tables(&levels)).await {
@@ -231,6 +253,10 @@ impl Catalog for RestCatalog {
         let names = pages.into_iter().flat_map(|page| page.identifiers);
         Ok(names
             .filter_map(|identifier| TableId::new(database, &identifier.name).ok())
+            .map(|table| ListedTable {
+                table,
+                metadata_location: None,
+            })
             .collect())
     }
 }

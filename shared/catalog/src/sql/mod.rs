@@ -1,25 +1,27 @@
-//! Catalogs in a SQLite file, as Java's `JdbcCatalog` (schema V0 and V1) and PyIceberg's `SqlCatalog` make
-//! them. The schema is taken as it is and never altered.
-//!
-//! Spark and others share the file, so no connection, statement or lock outlives a call: every operation opens
-//! a connection, runs one statement at a time outside any transaction, and closes it.
+//! Catalogs in a SQL database, as Java's `JdbcCatalog` (schema V0 and V1) and PyIceberg's `SqlCatalog` make
+//! them: SQLite or PostgreSQL. The schema is taken as it is and never altered, and the compare-and-set of a
+//! commit is an `UPDATE` that names the old metadata location.
 
 mod create;
 mod database;
+mod postgres;
+mod sqlite;
 
 use std::fmt;
 
 use iceberg::TableCreation;
 use iceberg::io::FileIO;
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
-use crate::config::CatalogConfig;
+use crate::config::{CatalogConfig, SqlAddress};
 use crate::metadata::{self, Staged};
 use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 pub use create::create_sql_catalog;
 use database::{Database, Entry, Swap, SwapError};
+use postgres::Postgres;
+use sqlite::Sqlite;
 
-/// A catalog in a SQLite file.
+/// A catalog in a SQL database.
 #[derive(Clone)]
 pub struct SqlCatalog {
     database: Database,
@@ -37,7 +39,10 @@ impl fmt::Debug for SqlCatalog {
 
 impl SqlCatalog {
     pub(crate) async fn open(config: &CatalogConfig, io: FileIO) -> Result<Self, CatalogError> {
-        let database = Database::new(config.sqlite_path()?, config.name.clone());
+        let database = match config.sql_address()? {
+            SqlAddress::Sqlite(path) => Database::Sqlite(Sqlite::new(path, config.name.clone())),
+            SqlAddress::Postgres(uri) => Database::Postgres(Postgres::new(&uri, config)?),
+        };
         database.check().await?;
         Ok(Self { database, io })
     }
@@ -97,11 +102,15 @@ impl Catalog for SqlCatalog {
         self.database.namespaces().await
     }
 
-    async fn tables(&self, database: &str) -> Result<Vec<TableId>, CatalogError> {
-        let names = self.database.tables(database.to_owned()).await?;
-        Ok(names
-            .iter()
-            .filter_map(|name| TableId::new(database, name).ok())
-            .collect())
+    async fn tables(&self, database: &str) -> Result<Vec<ListedTable>, CatalogError> {
+        let rows = self.database.tables(database).await?;
+        let listed = |(name, metadata_location): (String, _)| {
+            let table = TableId::new(database, &name).ok()?;
+            Some(ListedTable {
+                table,
+                metadata_location,
+            })
+        };
+        Ok(rows.into_iter().filter_map(listed).collect())
     }
 }

@@ -13,7 +13,7 @@ use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use super::local;
-use super::location::{Place, place};
+use super::location::{Place, is_in_table_bucket, place};
 
 /// Builds the storage of a catalog's tables: local files, and whatever `objects` serves for `s3`, `s3a` and
 /// `s3n`.
@@ -67,6 +67,20 @@ impl DispatchStorage {
     }
 }
 
+impl DispatchStorage {
+    /// As [`DispatchStorage::target`], for a file that may be deleted at all.
+    fn deletable<'a>(&'a self, location: &'a str) -> Result<Target<'a>> {
+        if is_in_table_bucket(location) {
+            let reason = "S3 Tables removes files by itself and lets nobody else";
+            return Err(Error::new(
+                ErrorKind::FeatureUnsupported,
+                format!("cannot delete {location}: {reason}"),
+            ));
+        }
+        self.target(location)
+    }
+}
+
 #[async_trait]
 #[typetag::serde(name = "SnowpackDispatchStorage")]
 impl Storage for DispatchStorage {
@@ -117,7 +131,7 @@ impl Storage for DispatchStorage {
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
-        match self.target(path)? {
+        match self.deletable(path)? {
             Target::Local(file) => local::delete(file).await,
             Target::Objects(storage) => storage.delete(path).await,
         }
@@ -137,7 +151,7 @@ impl Storage for DispatchStorage {
     async fn delete_stream(&self, mut paths: BoxStream<'static, String>) -> Result<()> {
         let mut objects = Vec::new();
         while let Some(path) = paths.next().await {
-            match self.target(&path)? {
+            match self.deletable(&path)? {
                 Target::Local(file) => local::delete(file).await?,
                 Target::Objects(_) => objects.push(path),
             }

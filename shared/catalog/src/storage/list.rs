@@ -8,7 +8,7 @@ use iceberg::io::{StorageConfig, StorageFactory};
 use iceberg::{Error, ErrorKind, Result};
 use snowpack_domain::Timestamp;
 
-use super::location::{Place, place};
+use super::location::{Place, is_in_table_bucket, place};
 use super::walk;
 
 /// Most files in one page of a local listing; what one answer of S3 holds at most.
@@ -39,6 +39,7 @@ pub trait ObjectStorage: StorageFactory {
 /// followed.
 pub(crate) fn list(objects: Option<&dyn ObjectStorage>, config: &StorageConfig, folder: &str) -> Listing {
     let reason = match (place(folder), objects) {
+        (Place::S3, _) if is_in_table_bucket(folder) => "S3 Tables lists no files of tables".to_owned(),
         (Place::Local(path), _) => return walk::list(folder, path),
         (Place::S3, Some(objects)) => return objects.list(config, folder),
         (Place::S3, None) => "no S3 storage is set up".to_owned(),

@@ -43,6 +43,17 @@ pub fn normalize_location(location: &str) -> Cow<'_, str> {
     }
 }
 
+/// What the names of the buckets end in that S3 Tables keeps tables in; no other bucket may be named so.
+const TABLE_BUCKET_SUFFIX: &str = "--table-s3";
+
+/// Whether S3 Tables keeps the file. It removes unreferenced ones by itself, and lets nobody else list or delete.
+pub fn is_in_table_bucket(location: &str) -> bool {
+    let bucket = location
+        .split_once("://")
+        .and_then(|(_, path)| path.split('/').next());
+    place(location) == Place::S3 && bucket.is_some_and(|bucket| bucket.ends_with(TABLE_BUCKET_SUFFIX))
+}
+
 /// The path of a `file:` URI or of a bare absolute path.
 fn local_path(location: &str) -> Option<&str> {
     let Some(rest) = location.strip_prefix("file:") else {
@@ -97,6 +108,21 @@ mod tests {
         for spelling in ["s3://b//k", "s3a://b//k", "s3n://b//k"] {
             assert_eq!(place(spelling), Place::S3);
             assert_eq!(normalize_location(spelling), "s3://b//k");
+        }
+    }
+
+    #[test]
+    fn table_buckets_are_known_by_name() {
+        assert!(
+            is_in_table_bucket("s3://63a8e430--table-s3")
+                && is_in_table_bucket("s3a://63a8--table-s3/data/x")
+        );
+        for other in [
+            "s3://lake/x--table-s3",
+            "/lake--table-s3/x",
+            "s3://lake--table-s3-x/y",
+        ] {
+            assert!(!is_in_table_bucket(other), "{other}");
         }
     }
 

@@ -5,6 +5,7 @@ mod dispatch;
 mod list;
 mod local;
 mod location;
+mod vended;
 mod walk;
 
 use std::io;
@@ -12,7 +13,8 @@ use std::io;
 pub use dispatch::DispatchFactory;
 pub(crate) use list::list;
 pub use list::{ListedFile, Listing, ObjectStorage};
-pub use location::normalize_location;
+pub use location::{is_in_table_bucket, normalize_location};
+pub(crate) use vended::{Grant, Renewal, VendedStorage};
 
 /// Whether a storage error says that the file does not exist.
 ///

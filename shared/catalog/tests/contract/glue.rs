@@ -34,7 +34,7 @@ fn config(endpoint: &str) -> CatalogConfig {
 }
 
 /// The first metadata file of a table, written by way of a SQL catalog.
-async fn first_metadata(folder: &TempDir) -> String {
+pub(crate) async fn first_metadata(folder: &TempDir) -> String {
     let database = folder.path().join("catalog.db");
     create_sql_catalog(&database).unwrap();
     let uri = Some(format!("sqlite://{}", database.display()));
@@ -92,6 +92,10 @@ impl Harness for Glue {
             Fault::Denied => Answer::Before(400, "AccessDeniedException"),
             Fault::Throttled => Answer::Before(400, "ThrottlingException"),
         });
+        true
+    }
+    fn deny_reads(&self) -> bool {
+        self.server.lock().unwrap().denied = true;
         true
     }
     fn drop_table(&self) {

@@ -26,6 +26,8 @@ pub(crate) struct Glue {
     /// The newest `UpdateTable` request.
     pub(crate) update: Value,
     pub(crate) updates: usize,
+    /// Answers every request as one without rights.
+    pub(crate) denied: bool,
 }
 
 pub(crate) type Shared = Arc<Mutex<Glue>>;
@@ -55,7 +57,9 @@ pub(crate) async fn start(metadata_location: &str) -> (String, Shared) {
 async fn handle(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
     let mut glue = shared.lock().unwrap();
     let request: Value = serde_json::from_slice(&body).unwrap();
-    let reply = match headers["x-amz-target"].to_str().unwrap() {
+    let target = headers["x-amz-target"].to_str().unwrap();
+    let reply = match target {
+        _ if glue.denied => Err((400, "AccessDeniedException")),
         "AWSGlue.GetTable" => get_table(&glue, &request),
         "AWSGlue.GetTables" => get_tables(&glue, &request),
         "AWSGlue.GetDatabases" => Ok(get_databases(&request)),

@@ -12,14 +12,14 @@ use tokio::net::TcpListener;
 use crate::rest_server::{Answer, Shared, start};
 use crate::suite::{Fault, Harness, append, contract};
 
-struct Rest {
+pub(crate) struct Rest {
     catalog: AnyCatalog,
     address: String,
-    server: Shared,
+    pub(crate) server: Shared,
     _folder: TempDir,
 }
 
-fn config(address: &str, properties: &[(&str, &str)]) -> CatalogConfig {
+pub(crate) fn config(address: &str, properties: &[(&str, &str)]) -> CatalogConfig {
     let properties = properties
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -30,7 +30,7 @@ fn config(address: &str, properties: &[(&str, &str)]) -> CatalogConfig {
     }
 }
 
-async fn rest() -> Rest {
+pub(crate) async fn rest() -> Rest {
     let folder = tempfile::tempdir().unwrap();
     let (address, server) = start(folder.path()).await;
     let catalog = open(&config(&address, &[]), None).await.unwrap();
@@ -43,8 +43,12 @@ async fn rest() -> Rest {
 }
 
 impl Rest {
-    async fn open(&self, properties: &[(&str, &str)]) -> AnyCatalog {
-        open(&config(&self.address, properties), None).await.unwrap()
+    pub(crate) fn config(&self, properties: &[(&str, &str)]) -> CatalogConfig {
+        config(&self.address, properties)
+    }
+
+    pub(crate) async fn open(&self, properties: &[(&str, &str)]) -> AnyCatalog {
+        open(&self.config(properties), None).await.unwrap()
     }
 
     fn answer(&self, answer: Answer) {
@@ -62,6 +66,9 @@ impl Harness for Rest {
     fn metadata_folder(&self) -> Option<PathBuf> {
         None
     }
+    fn lists_locations(&self) -> bool {
+        false
+    }
     fn inject(&self, fault: Fault) -> bool {
         self.answer(match fault {
             Fault::Conflict => Answer::Before(409),
@@ -69,6 +76,10 @@ impl Harness for Rest {
             Fault::Denied => Answer::Before(403),
             Fault::Throttled => Answer::Before(429),
         });
+        true
+    }
+    fn deny_reads(&self) -> bool {
+        self.server.lock().unwrap().denied = true;
         true
     }
     fn drop_table(&self) {
@@ -171,11 +182,14 @@ async fn tokens_are_sent_and_never_told() {
 async fn client_credentials_buy_one_token_and_another_when_it_is_revoked() {
     let rest = rest().await;
     rest.server.lock().unwrap().token = Some("unknown to us".to_owned());
-    let catalog = rest.open(&[("credential", "id:sesame")]).await;
+    let catalog = rest
+        .open(&[("credential", "id:sesame"), ("audience", "us")])
+        .await;
     for _ in 0..3 {
         catalog.load(&rest.table()).await.unwrap();
     }
     assert_eq!(rest.server.lock().unwrap().tokens_sold, 1);
+    assert!(rest.server.lock().unwrap().form.contains("audience=us"));
     rest.server.lock().unwrap().token = Some("revoked".to_owned());
     catalog.load(&rest.table()).await.unwrap();
     assert_eq!(rest.server.lock().unwrap().tokens_sold, 2);

@@ -13,6 +13,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::signature::Received;
 use crate::suite::creation;
 
 /// What the next commit answers.
@@ -35,7 +36,21 @@ pub(crate) struct Catalog {
     pub(crate) token: Option<String>,
     /// Tokens handed out for client credentials.
     pub(crate) tokens_sold: usize,
+    /// Answers every request but for tokens as one without rights.
+    pub(crate) denied: bool,
+    /// The newest request for a token.
+    pub(crate) form: String,
     pub(crate) config: Value,
+    /// What a loaded table brings besides metadata: `config` and `storage-credentials`.
+    pub(crate) handout: Value,
+    /// What the credentials endpoint of the table answers.
+    pub(crate) credentials: Value,
+    /// How often a table was loaded and that endpoint asked.
+    pub(crate) loads: (usize, usize),
+    /// The service and region every request must be signed for, with the key `AKID` and the secret `hush`.
+    pub(crate) signed_for: Option<(&'static str, &'static str)>,
+    /// The headers of the newest request.
+    pub(crate) headers: HeaderMap,
 }
 
 pub(crate) type Shared = Arc<Mutex<Catalog>>;
@@ -57,6 +72,7 @@ pub(crate) async fn start(folder: &std::path::Path) -> (String, Shared) {
         .metadata;
     let mut catalog = Catalog {
         config: json!({}),
+        handout: json!({"config": {}}),
         ..Catalog::default()
     };
     catalog.tables.insert(
@@ -79,6 +95,18 @@ async fn handle(
     body: Bytes,
 ) -> impl IntoResponse {
     let mut catalog = shared.lock().unwrap();
+    catalog.headers = headers.clone();
+    if let Some((service, region)) = catalog.signed_for {
+        let received = Received {
+            method: &method,
+            uri: &uri,
+            headers: &headers,
+            body: &body,
+        };
+        if !received.is_signed_for(service, region) {
+            return (StatusCode::FORBIDDEN, "IncompleteSignatureException".to_owned());
+        }
+    }
     match route(&mut catalog, &method, &uri, &headers, &body) {
         Ok(Value::String(garbage)) => (StatusCode::OK, garbage),
         Ok(answer) => (StatusCode::OK, answer.to_string()),
@@ -100,10 +128,14 @@ fn route(catalog: &mut Catalog, method: &Method, uri: &Uri, headers: &HeaderMap,
         {
             return Err((400, "invalid_client"));
         }
+        catalog.form = form.into_owned();
         catalog.tokens_sold += 1;
         let token = format!("token-{}", catalog.tokens_sold);
         catalog.token = Some(token.clone());
         return Ok(json!({"access_token": token, "token_type": "bearer", "expires_in": 3600}));
+    }
+    if catalog.denied {
+        return Err((403, "ForbiddenException"));
     }
     let bearer = headers
         .get("authorization")
@@ -120,7 +152,14 @@ fn route(catalog: &mut Catalog, method: &Method, uri: &Uri, headers: &HeaderMap,
         (&Method::GET, ["v1", "config"]) => Ok(catalog.config.clone()),
         (&Method::GET, ["v1", .., "namespaces"]) => Ok(namespaces(query)),
         (&Method::GET, ["v1", .., "namespaces", namespace, "tables"]) => tables(catalog, namespace, query),
-        (&Method::GET, ["v1", .., "namespaces", namespace, "tables", name]) => load(catalog, namespace, name),
+        (&Method::GET, ["v1", .., "namespaces", namespace, "tables", name]) => {
+            catalog.loads.0 += 1;
+            load(catalog, namespace, name)
+        }
+        (&Method::GET, ["v1", .., "namespaces", _, "tables", _, "credentials"]) => {
+            catalog.loads.1 += 1;
+            Ok(catalog.credentials.clone())
+        }
         (&Method::GET, ["v1", .., "namespaces", "db", "views", "view"]) => Ok(json!({"metadata": {}})),
         (&Method::POST, ["v1", .., "namespaces", namespace, "tables", name]) => {
             commit(catalog, namespace, name, body)
@@ -157,7 +196,10 @@ fn load(catalog: &Catalog, namespace: &str, name: &str) -> Reply {
         .tables
         .get(&(namespace.to_owned(), name.to_owned()))
         .ok_or((404, "NoSuchTableException"))?;
-    Ok(json!({"metadata-location": location, "metadata": metadata, "config": {}}))
+    let mut answer = catalog.handout.clone();
+    answer["metadata-location"] = json!(location);
+    answer["metadata"] = json!(metadata);
+    Ok(answer)
 }
 
 fn commit(catalog: &mut Catalog, namespace: &str, name: &str, body: &[u8]) -> Reply {
@@ -195,6 +237,14 @@ fn commit(catalog: &mut Catalog, namespace: &str, name: &str, body: &[u8]) -> Re
     match answer {
         Some(Answer::After(status)) => Err((status, "Injected")),
         Some(Answer::Garbage) => Ok(Value::String("<html>".to_owned())),
-        _ => load(catalog, namespace, name),
+        // A commit hands out no access.
+        _ => {
+            let mut answer = load(catalog, namespace, name)?;
+            answer
+                .as_object_mut()
+                .unwrap()
+                .retain(|member, _| member.starts_with("metadata"));
+            Ok(answer)
+        }
     }
 }

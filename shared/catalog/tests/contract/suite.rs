@@ -8,7 +8,7 @@ use iceberg::spec::{
 };
 use iceberg::{TableCreation, TableRequirement, TableUpdate};
 use snowpack_catalog::{AnyCatalog, Catalog, CatalogError, CommitError, LoadedTable, TableChange};
-use snowpack_domain::TableId;
+use snowpack_domain::{ListedTable, TableId};
 
 /// How the next commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +30,14 @@ pub(crate) trait Harness {
     fn table(&self) -> TableId;
     /// Where the adapter itself writes metadata files; none when the server does.
     fn metadata_folder(&self) -> Option<PathBuf>;
+    /// Whether lists say where tables are.
+    fn lists_locations(&self) -> bool {
+        true
+    }
     /// Makes the next commit fail; false when this kind of catalog cannot fail so.
     fn inject(&self, fault: Fault) -> bool;
+    /// Takes the right to read the catalog away; false when this kind of catalog knows no rights.
+    fn deny_reads(&self) -> bool;
     /// Drops the table behind the catalog's back.
     fn drop_table(&self);
 }
@@ -200,6 +206,26 @@ pub(crate) async fn tables_that_are_not_there_are_missing(harness: &impl Harness
     assert_eq!(files(harness), before);
 }
 
+pub(crate) async fn reads_without_rights_are_denied(harness: &impl Harness) {
+    if !harness.deny_reads() {
+        return;
+    }
+    let table = harness.table();
+    let errors = [
+        harness.catalog().load(&table).await.map(drop),
+        harness.catalog().tables(table.database.as_str()).await.map(drop),
+        harness.catalog().databases().await.map(drop),
+    ];
+    for answer in errors {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, CatalogError::AccessDenied(_)), "{error:?}");
+        assert!(
+            !error.is_transient() && !error.to_string().contains("hush"),
+            "{error}"
+        );
+    }
+}
+
 pub(crate) async fn lists_name_iceberg_tables_only(harness: &impl Harness) {
     let table = harness.table();
     let databases = harness.catalog().databases().await.unwrap();
@@ -207,9 +233,17 @@ pub(crate) async fn lists_name_iceberg_tables_only(harness: &impl Harness) {
         databases.iter().any(|name| name == table.database.as_str()),
         "{databases:?}"
     );
+    let metadata_location = match harness.lists_locations() {
+        true => Some(load(harness).await.metadata_location),
+        false => None,
+    };
+    let listed = harness.catalog().tables(table.database.as_str()).await.unwrap();
     assert_eq!(
-        harness.catalog().tables(table.database.as_str()).await.unwrap(),
-        [table]
+        listed,
+        [ListedTable {
+            table,
+            metadata_location
+        }]
     );
 }
 
@@ -218,10 +252,11 @@ macro_rules! contract {
     ($harness:expr) => {
         contract!($harness; a_commit_moves_the_table, of_two_commits_on_one_base_one_conflicts,
             a_requirement_that_does_not_hold_is_a_conflict, faults_are_told_apart,
-            tables_that_are_not_there_are_missing, lists_name_iceberg_tables_only);
+            tables_that_are_not_there_are_missing, reads_without_rights_are_denied,
+            lists_name_iceberg_tables_only);
     };
     ($harness:expr; $($name:ident),*) => {
-        $(#[tokio::test]
+        $(#[tokio::test(flavor = "multi_thread")]
         async fn $name() {
             crate::suite::$name(&$harness.await).await;
         })*

@@ -34,7 +34,7 @@ impl Properties<'_> {
     }
 
     /// The table property `snowpack.<name>`, else the deployment's setting.
-    pub(super) fn snowpack<T: FromStr>(&self, name: &str) -> Result<Option<T>, OptionError> {
+    pub(crate) fn snowpack<T: FromStr>(&self, name: &str) -> Result<Option<T>, OptionError> {
         let property = format!("snowpack.{name}");
         let found = self.table.get(&property).or_else(|| self.deployment.get(name));
         found.map(|text| Self::parse(&property, text)).transpose()

@@ -124,6 +124,7 @@ fn only_a_lock_whose_job_is_gone_is_freed() {
     let free = Lock {
         holder: None,
         fence: Fence::new(7),
+        ..Lock::default()
     };
     assert_eq!(free_lock(&free, None), None);
     let ended = cancel(
@@ -145,7 +146,8 @@ fn only_a_lock_whose_job_is_gone_is_freed() {
             freed,
             Lock {
                 holder: None,
-                fence: lock.fence.next()
+                fence: lock.fence.next(),
+                upkeep: lock.upkeep,
             }
         );
     }

@@ -91,6 +91,7 @@ pub(crate) fn decide(rules: &Rules, input: &Input) -> Outcome {
             Holder::Nobody => None,
         },
         fence: NEWEST,
+        ..Lock::default()
     };
     match (input.decision, input.job.as_ref().map(real)) {
         (Decision::Submit { known }, _) => submit(rules, input, known, &lock),

@@ -113,6 +113,7 @@ pub(crate) fn real(state: &JobState) -> Job {
         progress: (state.status == JobStatus::Running).then(progress),
         enqueued_at: state.sent.map(at),
         last_fault: None,
+        remote_run: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
+use rusqlite::{Row, Transaction, params, params_from_iter};
 use snowpack_domain::{CacheEntry, CacheState, TableId, Timestamp};
 use snowpack_service::ports::Page;
 use snowpack_wire::stored::Cursor;
@@ -113,36 +113,52 @@ pub(super) fn remove(transaction: &Transaction<'_>, table: &TableId) -> Result<(
     Ok(())
 }
 
-/// Removes what no sync of `generation` or later has seen; returns how many.
-pub(super) fn remove_before(transaction: &Transaction<'_>, generation: u64) -> Result<u64, DatabaseError> {
-    let removed = transaction.execute("DELETE FROM cache_entries WHERE generation < ?1", [generation])?;
+/// Removes those of these entries that were written before `generation`; returns how many.
+pub(super) fn remove_older(
+    transaction: &Transaction<'_>,
+    tables: &[TableId],
+    generation: u64,
+) -> Result<u64, DatabaseError> {
+    let mut statement = transaction.prepare_cached(
+        "DELETE FROM cache_entries WHERE database_name = ?1 AND table_name = ?2 AND generation < ?3",
+    )?;
+    let mut removed = 0;
+    for table in tables {
+        removed += statement.execute(params![table.database.as_str(), table.table.as_str(), generation])?;
+    }
     Ok(removed as u64)
 }
 
 pub(super) fn state(transaction: &Transaction<'_>) -> Result<CacheState, DatabaseError> {
-    let state = transaction
-        .query_row(
-            "SELECT generation, last_synced, table_count FROM cache_state",
-            [],
-            |row| {
-                Ok(CacheState {
-                    generation: row.get(0)?,
-                    last_synced: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_micros),
-                    table_count: row.get(2)?,
-                })
-            },
-        )
-        .optional()?;
-    Ok(state.unwrap_or_default())
+    let mut statement = transaction
+        .prepare_cached("SELECT generation, last_synced, table_count, position FROM cache_state")?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else {
+        return Ok(CacheState::default());
+    };
+    let position: Option<String> = row.get(3)?;
+    let unreadable = |_| DatabaseError::Unreadable(format!("the position {position:?} of the sync"));
+    Ok(CacheState {
+        generation: row.get(0)?,
+        last_synced: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_micros),
+        table_count: row.get(2)?,
+        position: position
+            .as_deref()
+            .map(TableId::parse)
+            .transpose()
+            .map_err(unreadable)?,
+    })
 }
 
 pub(super) fn set_state(transaction: &Transaction<'_>, state: &CacheState) -> Result<(), DatabaseError> {
     transaction.execute(
-        "INSERT OR REPLACE INTO cache_state (only, generation, last_synced, table_count) VALUES (1, ?1, ?2, ?3)",
+        "INSERT OR REPLACE INTO cache_state (only, generation, last_synced, table_count, position)
+         VALUES (1, ?1, ?2, ?3, ?4)",
         params![
             state.generation,
             state.last_synced.map(Timestamp::as_micros),
-            state.table_count
+            state.table_count,
+            state.position.as_ref().map(TableId::to_string),
         ],
     )?;
     Ok(())

@@ -1,7 +1,7 @@
 //! Reads of single rows: a job, a lock, the drain switch, an idempotency record.
 
 use rusqlite::{OptionalExtension, Transaction, params};
-use snowpack_domain::{Drain, Fence, Job, JobId, Lock, TableId, Timestamp};
+use snowpack_domain::{Drain, Fence, Job, JobId, Lock, TableId, Timestamp, Upkeep};
 use snowpack_service::ports::{IdempotencyRecord, Version, Versioned};
 use snowpack_wire::stored::decode_job;
 
@@ -25,15 +25,23 @@ pub(super) fn job(
 }
 
 pub(super) fn lock(transaction: &Transaction<'_>, table: &TableId) -> Result<Versioned<Lock>, DatabaseError> {
-    let row: Option<(Version, Option<String>, u64)> = transaction
+    let row: Option<(Version, Option<String>, u64, Upkeep)> = transaction
         .prepare_cached(
-            "SELECT version, holder, fence FROM locks WHERE database_name = ?1 AND table_name = ?2",
+            "SELECT version, holder, fence, completed_at, orphans_removed_at FROM locks
+             WHERE database_name = ?1 AND table_name = ?2",
         )?
         .query_row(params![table.database.as_str(), table.table.as_str()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            let time = |index| {
+                Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(Timestamp::from_micros))
+            };
+            let upkeep = Upkeep {
+                completed_at: time(3)?,
+                orphans_removed_at: time(4)?,
+            };
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, upkeep))
         })
         .optional()?;
-    let Some((version, holder, fence)) = row else {
+    let Some((version, holder, fence, upkeep)) = row else {
         return Ok(Versioned {
             value: Lock::default(),
             version: 0,
@@ -43,6 +51,7 @@ pub(super) fn lock(transaction: &Transaction<'_>, table: &TableId) -> Result<Ver
         value: Lock {
             holder: holder.as_deref().map(job_id).transpose()?,
             fence: Fence::new(fence),
+            upkeep,
         },
         version,
     })

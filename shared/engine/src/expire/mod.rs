@@ -10,7 +10,7 @@ use garbage::{Garbage, Unreached, find_garbage};
 pub(crate) use proposal::{ExpireProposal, Expired};
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{Action, Progress};
-use snowpack_plan::gc_enabled;
+use snowpack_plan::deletes_forbidden;
 use snowpack_service::ports::Supervisor;
 
 use crate::commit::Committer;
@@ -34,8 +34,8 @@ pub(crate) async fn expire_snapshots<C: Catalog, S: Supervisor>(
     };
     let expired = committed.outcome;
     let summary = summary(&expired);
-    if !gc_enabled(&before.metadata) {
-        let message = format!("{summary}; gc.enabled is false, so no file was deleted");
+    if let Some(reason) = deletes_forbidden(&before.metadata) {
+        let message = format!("{summary}; {reason}, so no file was deleted");
         return Ok(report(message, &expired, &Garbage::default()));
     }
     // Read again: a commit made meanwhile may reach more.

@@ -24,7 +24,7 @@ use reachable::Reachability;
 use sieve::{Sieve, is_unreferenced};
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{Action, OrphanRemoval, Progress};
-use snowpack_plan::gc_enabled;
+use snowpack_plan::deletes_forbidden;
 use snowpack_service::ports::Supervisor;
 
 use crate::delete::{BATCH, Deletion, delete_unreferenced};
@@ -55,8 +55,8 @@ impl<C: Catalog, S: Supervisor> OrphanFiles<'_, C, S> {
     /// [`OrphanError`] and whatever makes references unknown, before anything is deleted; the supervisor's stop
     /// between batches of deletes. Files that cannot be deleted are counted and logged, and do not fail the action.
     pub(crate) async fn run(&self, table: &LoadedTable) -> Result<Report, EngineError> {
-        if !gc_enabled(&table.metadata) {
-            let message = "Nothing to do: gc.enabled is false, so no file may be deleted".to_owned();
+        if let Some(reason) = deletes_forbidden(&table.metadata) {
+            let message = format!("Nothing to do: {reason}, so no file may be deleted");
             return Ok(report(message, 0, 0, 0));
         }
         let names = Names::of(&self.settings);
@@ -135,7 +135,7 @@ impl<C: Catalog, S: Supervisor> OrphanFiles<'_, C, S> {
         let mut removed = Removed::default();
         for batch in plan.orphans().chunks(BATCH) {
             let newest = self.reload(table).await?;
-            if !gc_enabled(&newest.metadata) {
+            if deletes_forbidden(&newest.metadata).is_some() {
                 removed.gc_disabled = true;
                 break;
             }

@@ -33,7 +33,7 @@ pub(crate) async fn find<C: Catalog>(
     };
     for database in databases {
         match permitted(catalog.tables(&database).await)? {
-            Some(found) => tables.extend(found),
+            Some(found) => tables.extend(found.into_iter().map(|listed| listed.table)),
             None => neighbours.unknown = Some(format!("tables of {database}, which may not be listed")),
         }
         if tables.len() > MOST_TABLES {

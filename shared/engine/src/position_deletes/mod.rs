@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use iceberg::spec::FormatVersion;
 use snowpack_catalog::{Catalog, LoadedTable};
-use snowpack_domain::{Action, PositionDeleteCompaction, Timestamp};
+use snowpack_domain::{Action, JobId, PositionDeleteCompaction, Timestamp};
 use snowpack_plan::{DeleteFileGroup, TARGET_SUMMARY_KEY, plan_position_deletes};
 use snowpack_service::ports::Supervisor;
 
@@ -38,6 +38,8 @@ pub(crate) struct PositionDeleteRewrite<'a, C, S, N> {
     pub(crate) supervisor: &'a Arc<S>,
     /// What to rewrite and how.
     pub(crate) settings: PositionDeleteCompaction,
+    /// The job this run is a part of, if it is one.
+    pub(crate) job: Option<&'a JobId>,
     /// What the commits' summaries say besides their counters.
     pub(crate) summary: BTreeMap<String, String>,
     /// The time now.
@@ -56,7 +58,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
         if table.metadata.format_version() >= FormatVersion::V3 {
             return self.rewrite_vectors(table).await;
         }
-        let plan = plan_position_deletes(table, &self.settings).await?;
+        let plan = plan_position_deletes(table, &self.settings, self.job).await?;
         let tally = Tally::new(&plan.skipped);
         if plan.groups.is_empty() {
             return Ok(tally.nothing_to_do(plan.files_considered, "position delete file"));

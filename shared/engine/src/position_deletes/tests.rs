@@ -34,6 +34,7 @@ pub(super) async fn pack(table: &FakeTable, supervisor: FakeSupervisor) -> Resul
         committer: &committer,
         supervisor: &supervisor,
         settings: PositionDeleteCompaction::resolve(&JobOptions::default(), properties).unwrap(),
+        job: None,
         summary: BTreeMap::from([(
             "snowpack.action".to_owned(),
             "rewrite_position_delete_files".to_owned(),

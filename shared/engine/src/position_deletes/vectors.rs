@@ -34,7 +34,7 @@ const CONCURRENT_READS: usize = 16;
 impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDeleteRewrite<'_, C, S, N> {
     /// Runs the action on a table of format version 3.
     pub(super) async fn rewrite_vectors(&self, table: &LoadedTable) -> Result<Report, EngineError> {
-        let plan = plan_vectors(table, &self.settings).await?;
+        let plan = plan_vectors(table, &self.settings, self.job).await?;
         let tally = Tally::new(&plan.skipped);
         if plan.groups.is_empty() {
             return Ok(tally.nothing_to_do(plan.files_considered, "position delete file"));

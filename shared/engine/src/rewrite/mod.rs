@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, LoadedTable};
-use snowpack_domain::{Action, Compaction, OptionError, Timestamp};
+use snowpack_domain::{Action, Compaction, JobId, OptionError, Timestamp};
 use snowpack_plan::{
     Arrangement, FileGroup, LiveFile, RewritePlan, SharedDeletes, TARGET_SUMMARY_KEY, plan_rewrite,
 };
@@ -45,6 +45,8 @@ pub(crate) struct Rewrite<'a, C, S, N> {
     pub(crate) supervisor: &'a Arc<S>,
     /// What to rewrite and how.
     pub(crate) settings: Compaction,
+    /// The job this run is a part of, if it is one.
+    pub(crate) job: Option<&'a JobId>,
     /// What the commits' summaries say besides their counters.
     pub(crate) summary: BTreeMap<String, String>,
     /// The time now.
@@ -59,7 +61,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
     pub(crate) async fn run(mut self, table: &LoadedTable) -> Result<Report, EngineError> {
         let arrangement = self.arrangement(table)?;
         self.cut_groups(&arrangement);
-        let (_, plan) = plan_rewrite(table, &self.settings).await?;
+        let (_, plan) = plan_rewrite(table, &self.settings, self.job).await?;
         let tally = Tally::new(&plan.skipped);
         if plan.groups.is_empty() {
             return Ok(tally.nothing_to_do(plan.files_considered, "data file"));

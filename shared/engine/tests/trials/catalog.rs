@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
 use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
-use snowpack_domain::{Progress, TableId, Timestamp};
+use snowpack_domain::{ListedTable, Progress, TableId, Timestamp};
 use snowpack_service::ports::{ActionStop, Clock, Supervisor};
 
 use crate::model::Flaw;
@@ -98,8 +98,11 @@ impl Catalog for Process {
         Ok(vec!["db".to_owned()])
     }
 
-    async fn tables(&self, _: &str) -> Result<Vec<TableId>, CatalogError> {
-        Ok(vec![table_id()])
+    async fn tables(&self, _: &str) -> Result<Vec<ListedTable>, CatalogError> {
+        Ok(vec![ListedTable {
+            table: table_id(),
+            metadata_location: None,
+        }])
     }
 }
 

@@ -43,7 +43,7 @@ fn delete_of(path: &str, bytes: u64, target: &str) -> FileOf {
 }
 
 fn plan_of(data: Vec<FileOf>, deletes: Vec<FileOf>, granularity: &str) -> DeletePlan<DeleteFileGroup> {
-    plan(&state(data, deletes), &metadata(), &settings(granularity))
+    plan(&state(data, deletes), &metadata(), &settings(granularity), None)
 }
 
 fn groups(plan: &DeletePlan<DeleteFileGroup>) -> Vec<(usize, usize)> {
@@ -196,9 +196,12 @@ fn everything_is_rewritten_when_asked_and_groups_come_in_order() {
     wanted.max_group_bytes = 2 * TARGET;
     let data = vec![FileOf::data("a", 10)];
     let state = state(data, many(3, TARGET));
-    assert_eq!(groups(&plan(&state, &metadata(), &wanted)), [(2, 2), (1, 1)]);
+    assert_eq!(
+        groups(&plan(&state, &metadata(), &wanted, None)),
+        [(2, 2), (1, 1)]
+    );
     wanted.job_order = snowpack_domain::RewriteJobOrder::FilesAscending;
-    let ascending = plan(&state, &metadata(), &wanted);
+    let ascending = plan(&state, &metadata(), &wanted, None);
     assert_eq!(groups(&ascending), [(1, 1), (2, 2)]);
     assert_eq!(ascending.groups[1].index, 1);
 }
@@ -211,7 +214,12 @@ fn filters_look_at_partitions_only() {
         wanted.filter = Some(filter.to_owned());
         let data = vec![FileOf::data("a", 10), FileOf::data("b", 10).partition(2)];
         let delete = |partition| FileOf::deletes("d", DataContentType::PositionDeletes).partition(partition);
-        let plan = plan(&state(data, vec![delete(1), delete(2)]), &metadata(), &wanted);
+        let plan = plan(
+            &state(data, vec![delete(1), delete(2)]),
+            &metadata(),
+            &wanted,
+            None,
+        );
         let skipped = plan.skipped.get(&SkipReason::FilteredOut).copied();
         (plan.groups.len(), skipped.unwrap_or_default())
     };
@@ -306,7 +314,7 @@ fn runs_until_settled(mut deletes: Vec<FileOf>, shrink: u64) -> (i64, bool) {
         } else {
             metadata_with(10..run)
         };
-        let plan = plan(&state, &metadata, &settings("partition"));
+        let plan = plan(&state, &metadata, &settings("partition"), None);
         if plan.groups.is_empty() || run == 20 {
             return (run - 10, left_some);
         }

@@ -8,7 +8,7 @@ use crate::fixture::{DiskTable, FileOf, state};
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
-fn preview_of(table: &DiskTable, state: &TableState, action: Action) -> Preview {
+fn try_preview(table: &DiskTable, state: &TableState, action: Action) -> Result<Preview, NoPreview> {
     let request = PreviewRequest {
         table: &table.load(),
         state: Ok(state),
@@ -17,6 +17,18 @@ fn preview_of(table: &DiskTable, state: &TableState, action: Action) -> Preview 
         now: NOW,
     };
     request.preview(action)
+}
+
+fn preview_of(table: &DiskTable, state: &TableState, action: Action) -> Preview {
+    try_preview(table, state, action).unwrap()
+}
+
+/// Why the action would be refused.
+fn refusal(table: &DiskTable, action: Action) -> String {
+    match try_preview(table, &TableState::empty(), action) {
+        Err(NoPreview::Refused(why)) => why,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn number(preview: &Preview, name: &str) -> Option<u64> {
@@ -60,9 +72,7 @@ fn a_rewrite_counts_files_deletes_and_what_is_left_alone() {
 fn a_rewrite_that_would_be_refused_says_so() {
     let mut table = DiskTable::new();
     table.json["properties"] = json!({"encryption.key-id": "k"});
-    let preview = preview_of(&table, &TableState::empty(), Action::RewriteDataFiles);
-    assert_eq!(preview.source, PreviewSource::None);
-    assert!(preview.note.unwrap().contains("encrypted"));
+    assert!(refusal(&table, Action::RewriteDataFiles).contains("encrypted"));
 }
 
 #[tokio::test]
@@ -72,12 +82,12 @@ async fn an_expiry_needs_no_manifests() {
     table.json["properties"] = json!({"gc.enabled": "false"});
     let request = PreviewRequest {
         table: &table.load(),
-        state: Err("unread".to_owned()),
+        state: Err(NoPreview::Unread("unread".to_owned())),
         options: &JobOptions::default(),
         deployment: &HashMap::new(),
         now: NOW,
     };
-    let preview = request.preview(Action::ExpireSnapshots);
+    let preview = request.preview(Action::ExpireSnapshots).unwrap();
     assert_eq!(
         (number(&preview, "snapshots"), number(&preview, "data_files")),
         (Some(0), None)
@@ -85,7 +95,7 @@ async fn an_expiry_needs_no_manifests() {
     assert!(preview.note.unwrap().contains("gc.enabled is false"));
     assert_eq!(
         request.preview(Action::RewriteManifests),
-        no_preview("unread".to_owned())
+        Err(NoPreview::Unread("unread".to_owned()))
     );
 }
 
@@ -125,9 +135,7 @@ fn orphans_are_told_by_a_listing_only() {
     let preview = preview_of(&table, &state, Action::RemoveOrphanFiles);
     assert!(preview.note.unwrap().contains("no file is deleted"));
     table.json["properties"] = json!({"snowpack.orphan_file_min_age_hours": "1"});
-    let preview = preview_of(&table, &state, Action::RemoveOrphanFiles);
-    assert_eq!(preview.source, PreviewSource::None);
-    assert!(preview.note.unwrap().contains("24 hours"));
+    assert!(refusal(&table, Action::RemoveOrphanFiles).contains("24 hours"));
 }
 
 #[tokio::test]
@@ -147,4 +155,30 @@ async fn manifests_are_counted_as_a_rewrite_would_leave_them() {
         "the one without live files goes too"
     );
     assert_eq!((preview.source, preview.note), (PreviewSource::Live, None));
+}
+
+#[test]
+fn a_rewrite_that_goes_to_spark_says_so_with_its_numbers() {
+    let orc = |index| {
+        FileOf::data(&format!("f{index}"), 60 << 20).with(|file| {
+            file.file_format(iceberg::spec::DataFileFormat::Orc);
+        })
+    };
+    let state = state((0..6).map(orc).collect(), vec![]);
+    let mut table = DiskTable::new();
+    let refused = preview_of(&table, &state, Action::RewriteDataFiles);
+    assert!(refused.note.unwrap().contains("only Parquet is supported"));
+    table.json["properties"] = json!({"snowpack.engine": "auto"});
+    let preview = preview_of(&table, &state, Action::RewriteDataFiles);
+    assert!(
+        preview.note.as_ref().unwrap().contains("handed to Spark"),
+        "{preview:?}"
+    );
+    assert_eq!(
+        (number(&preview, "files_in"), number(&preview, "native_seconds")),
+        (Some(6), Some(2))
+    );
+    table.json["properties"] = json!({"snowpack.engine": "auto", "snowpack.verify": "content"});
+    let unsafe_there = preview_of(&table, &state, Action::RewriteDataFiles);
+    assert!(unsafe_there.note.unwrap().contains("verify=content"));
 }

@@ -20,7 +20,7 @@ fn files(sizes: &[u64]) -> Vec<FileOf> {
 }
 
 fn plan_of(sizes: &[u64], settings: &Compaction) -> RewritePlan {
-    plan(&state(files(sizes), vec![]), &metadata(), settings)
+    plan(&state(files(sizes), vec![]), &metadata(), settings, None)
 }
 
 fn inputs_and_outputs(plan: &RewritePlan) -> Vec<(usize, usize)> {
@@ -86,7 +86,14 @@ fn rewrites_that_gain_nothing_are_skipped() {
 
 #[test]
 fn a_lone_file_with_many_deletes_is_rewritten() {
-    let lone = |deletes| plan(&state(files(&[1_000]), deletes), &metadata(), &settings(TARGET));
+    let lone = |deletes| {
+        plan(
+            &state(files(&[1_000]), deletes),
+            &metadata(),
+            &settings(TARGET),
+            None,
+        )
+    };
     assert!(lone(vec![position_delete("s3://b/f0", 9)]).groups.is_empty());
     let share = lone(vec![position_delete("s3://b/f0", 10)]);
     assert_eq!(inputs_and_outputs(&share), [(1, 1)]);
@@ -104,12 +111,14 @@ fn partition_scoped_deletes_count_but_have_no_known_rows() {
         &state(files(&[1_000]), vec![scoped("p")]),
         &metadata(),
         &settings(TARGET),
+        None,
     );
     assert!(one.groups.is_empty());
     let two = plan(
         &state(files(&[1_000]), vec![scoped("p"), scoped("q")]),
         &metadata(),
         &settings(TARGET),
+        None,
     );
     assert_eq!(two.groups.len(), 1);
 }
@@ -123,6 +132,7 @@ fn deletes_older_than_a_rewritten_file_do_not_make_it_a_candidate() {
         &state(vec![rewritten], vec![scoped("p"), scoped("q")]),
         &metadata(),
         &settings(TARGET),
+        None,
     );
     assert_eq!(skipped(&plan), BTreeMap::from([("at_target", 1)]));
 }
@@ -136,6 +146,7 @@ fn outputs_are_counted_without_rows_known_to_be_deleted() {
         &state(files(&[1_000; 10]), deletes),
         &metadata(),
         &settings(TARGET),
+        None,
     );
     assert_eq!(inputs_and_outputs(&plan), [(10, 1)]);
     assert_eq!(plan.groups[0].input_bytes, 10_000);
@@ -145,7 +156,7 @@ fn outputs_are_counted_without_rows_known_to_be_deleted() {
 fn partitions_do_not_mix() {
     let mut all = files(&[10; 5]);
     all.extend(files(&[10; 4]).into_iter().map(|file| file.partition(2)));
-    let plan = plan(&state(all, vec![]), &metadata(), &settings(TARGET));
+    let plan = plan(&state(all, vec![]), &metadata(), &settings(TARGET), None);
     assert_eq!(inputs_and_outputs(&plan), [(5, 1)]);
     assert_eq!(
         plan.groups[0].partition,
@@ -160,7 +171,7 @@ fn files_of_older_specs_are_grouped_to_be_split_by_the_output_spec() {
         .into_iter()
         .map(FileOf::unpartitioned)
         .collect::<Vec<_>>();
-    let to_partitioned = plan(&state(old.clone(), vec![]), &metadata(), &settings(TARGET));
+    let to_partitioned = plan(&state(old.clone(), vec![]), &metadata(), &settings(TARGET), None);
     assert!(to_partitioned.groups[0].repartition);
     assert_eq!(to_partitioned.groups[0].partition, Struct::from_iter([None]));
 
@@ -170,7 +181,7 @@ fn files_of_older_specs_are_grouped_to_be_split_by_the_output_spec() {
     };
     let mut mixed = files(&[10; 3]);
     mixed.extend(old);
-    let plan = plan(&state(mixed, vec![]), &metadata(), &to_unpartitioned);
+    let plan = plan(&state(mixed, vec![]), &metadata(), &to_unpartitioned, None);
     assert_eq!(inputs_and_outputs(&plan), [(8, 1)]);
     assert_eq!((plan.output_spec_id, plan.groups[0].repartition), (0, false));
     assert_eq!(plan.groups[0].partition, Struct::empty());
@@ -217,7 +228,7 @@ fn rewrite_all_takes_everything() {
 
 #[test]
 fn an_empty_table_has_an_empty_plan() {
-    let plan = plan(&TableState::empty(), &metadata(), &settings(TARGET));
+    let plan = plan(&TableState::empty(), &metadata(), &settings(TARGET), None);
     assert_eq!(
         (plan.snapshot_id, plan.groups.len(), plan.skipped.len()),
         (crate::NO_SNAPSHOT, 0, 0)
@@ -240,11 +251,16 @@ fn our_own_output_is_judged_again_when_the_target_changes() {
     own.iter_mut().for_each(|file| file.snapshot_id = 2);
     let state = state(own, vec![]);
     assert!(
-        plan(&state, &rewritten(TARGET), &settings(TARGET))
+        plan(&state, &rewritten(TARGET), &settings(TARGET), None)
             .groups
             .is_empty()
     );
-    assert_eq!(plan(&state, &rewritten(400), &settings(TARGET)).groups.len(), 1);
+    assert_eq!(
+        plan(&state, &rewritten(400), &settings(TARGET), None)
+            .groups
+            .len(),
+        1
+    );
 }
 
 /// Applies the plan: every group becomes `output_files` files of equal shares, each off by its own factor.
@@ -317,16 +333,16 @@ proptest! {
             ..settings(TARGET)
         };
         let deletes: Vec<_> = deletes.iter().map(|(about, rows)| position_delete(&format!("s3://b/f{about}"), *rows)).collect();
-        let first = plan(&state(files.clone(), deletes.clone()), &metadata(), &settings);
+        let first = plan(&state(files.clone(), deletes.clone()), &metadata(), &settings, None);
         let after = rewrite(&first, &files, &mut factors.into_iter());
-        let second = plan(&state(after, deletes), &rewritten(TARGET), &settings);
+        let second = plan(&state(after, deletes), &rewritten(TARGET), &settings, None);
         prop_assert!(second.groups.is_empty(), "{:?} then {:?}", inputs_and_outputs(&first), inputs_and_outputs(&second));
     }
 
     #[test]
     fn rewrites_for_size_lower_the_measure(files in any_files()) {
         let settings = settings(TARGET);
-        let plan = plan(&state(files.clone(), vec![]), &metadata(), &settings);
+        let plan = plan(&state(files.clone(), vec![]), &metadata(), &settings, None);
         let after = rewrite(&plan, &files, &mut std::iter::repeat(100));
         prop_assert_eq!(plan.groups.is_empty(), measure(&after, &settings) >= measure(&files, &settings));
         let seen = plan.skipped.values().sum::<u64>() + plan.groups.iter().map(|group| group.files.len() as u64).sum::<u64>();
@@ -343,7 +359,7 @@ fn a_filter_leaves_files_out_before_anything_else_is_decided() {
     };
     let mut data = files(&[10, 10]);
     data.push(FileOf::data("other", 10).partition(2));
-    let plan = plan(&state(data, vec![]), &metadata(), &wanted);
+    let plan = plan(&state(data, vec![]), &metadata(), &wanted, None);
     assert_eq!(inputs_and_outputs(&plan), [(1, 1)]);
     assert_eq!(skipped(&plan), BTreeMap::from([("filtered_out", 2)]));
     assert_eq!(plan.files_considered, 3);

@@ -34,13 +34,20 @@ impl Catalog for OneTable {
         Err(CatalogError::Unavailable("down".to_owned()))
     }
 
-    async fn tables(&self, _database: &str) -> Result<Vec<TableId>, CatalogError> {
-        Ok(vec![table_id()])
+    async fn tables(&self, _database: &str) -> Result<Vec<ListedTable>, CatalogError> {
+        Ok(vec![listed()])
     }
 }
 
 fn table_id() -> TableId {
     TableId::new("db", "t").unwrap()
+}
+
+fn listed() -> ListedTable {
+    ListedTable {
+        table: table_id(),
+        metadata_location: Some("v1.json".to_owned()),
+    }
 }
 
 fn tables(answer: Answer) -> CatalogTables<OneTable> {
@@ -54,7 +61,8 @@ async fn find(error: fn() -> CatalogError) -> Result<Option<CacheEntry>, Catalog
 #[tokio::test]
 async fn an_entry_has_the_properties_that_matter() {
     let mut table = DiskTable::new();
-    table.json["properties"] = json!({"snowpack.min_input_files": "2", "gc.enabled": "true", "owner": "me"});
+    table.json["properties"] = json!({"snowpack.min_input_files": "2", "gc.enabled": "true", "compaction_skip": "true",
+        "owner": "me"});
     let entry = tables(Answer::Table(Box::new(table.load())))
         .find(&table_id())
         .await
@@ -62,7 +70,7 @@ async fn an_entry_has_the_properties_that_matter() {
         .unwrap();
     assert_eq!(
         entry.properties.keys().collect::<Vec<_>>(),
-        ["gc.enabled", "snowpack.min_input_files"]
+        ["compaction_skip", "gc.enabled", "snowpack.min_input_files"]
     );
     assert_eq!(
         (entry.format_version, entry.location.as_deref()),
@@ -86,7 +94,7 @@ async fn errors_tell_unknown_unusable_and_unavailable_apart() {
     assert!(find(|| CatalogError::Unavailable("down".into())).await.is_err());
     let down = tables(Answer::Never);
     assert!(down.databases().await.unwrap_err().to_string().contains("down"));
-    assert_eq!(down.list("db").await.unwrap(), [table_id()]);
+    assert_eq!(down.list("db").await.unwrap(), [listed()]);
 }
 
 #[tokio::test]
@@ -95,7 +103,7 @@ async fn a_slow_catalog_gives_no_preview() {
     let previews = tables(Answer::Never)
         .preview(&table_id(), &actions, &JobOptions::default())
         .await;
-    assert_eq!(previews, vec![no_preview(BUDGET_SPENT.to_owned()); 2]);
+    assert_eq!(previews, vec![Err(NoPreview::Unread(BUDGET_SPENT.to_owned())); 2]);
 }
 
 #[tokio::test]
@@ -108,7 +116,39 @@ async fn a_missing_manifest_spoils_only_previews_that_need_it() {
     let previews = tables(Answer::Table(Box::new(loaded)))
         .preview(&table_id(), &actions, &JobOptions::default())
         .await;
-    assert_eq!(previews[0].source, PreviewSource::None);
-    assert!(previews[0].note.as_ref().unwrap().contains("list.avro"));
-    assert_eq!(previews[1].source, PreviewSource::Live);
+    assert!(
+        matches!(&previews[0], Err(NoPreview::Refused(why)) if why.contains("list.avro")),
+        "{previews:?}"
+    );
+    assert_eq!(previews[1].as_ref().unwrap().source, PreviewSource::Live);
+}
+
+#[tokio::test]
+async fn health_tells_vanished_broken_and_unavailable_apart() {
+    let health = |error| async move { tables(Answer::Error(error)).health(&table_id()).await };
+    let none = health(|| CatalogError::NoSuchTable("db.t".into())).await;
+    assert_eq!(none.unwrap(), None);
+    let broken = health(|| CatalogError::Unsupported("db.t has format version 4".into())).await;
+    assert!(matches!(broken, Err(HealthUnreadable::Broken(why)) if why.contains("version 4")));
+    for error in [
+        || CatalogError::Unavailable("down".into()),
+        || CatalogError::AccessDenied("down".into()),
+    ] {
+        let down = health(error).await.unwrap_err();
+        assert!(matches!(down, HealthUnreadable::Unavailable(_)) && down.to_string().contains("down"));
+    }
+}
+
+#[tokio::test]
+async fn health_of_a_table_with_a_lost_manifest_names_the_file() {
+    let mut table = DiskTable::new();
+    table.commit(vec![]).await;
+    let intact = tables(Answer::Table(Box::new(table.load())))
+        .health(&table_id())
+        .await;
+    assert_eq!(intact.unwrap().unwrap().snapshot_id, Some(7));
+    let mut loaded = table.load();
+    loaded.io = FileIO::new_with_memory();
+    let broken = tables(Answer::Table(Box::new(loaded))).health(&table_id()).await;
+    assert!(matches!(broken, Err(HealthUnreadable::Broken(why)) if why.contains("list.avro")));
 }

@@ -48,7 +48,7 @@ fn vector(puffin: &str, target: &str, bytes: u64, of: u64) -> FileOf {
 }
 
 fn plan_of(data: Vec<FileOf>, deletes: Vec<FileOf>) -> DeletePlan<VectorGroup> {
-    plan(&state(data, deletes), &metadata(), &settings()).unwrap()
+    plan(&state(data, deletes), &metadata(), &settings(), None).unwrap()
 }
 
 fn paths<'a>(files: impl IntoIterator<Item = &'a Arc<LiveFile>>) -> Vec<&'a str> {
@@ -119,7 +119,7 @@ fn filters_select_whole_conversions_and_whole_puffin_files() {
         rewrite_all: true,
         ..settings()
     };
-    let plan = plan(&state(data, deletes), &metadata(), &settings).unwrap();
+    let plan = plan(&state(data, deletes), &metadata(), &settings, None).unwrap();
     let mut taken: Vec<_> = plan
         .groups
         .iter()
@@ -212,7 +212,7 @@ fn two_vectors_of_one_data_file_are_refused() {
         vector("v1", "s3://b/a", 10, 100),
         vector("v2", "s3a://b/a", 10, 100),
     ];
-    let refused = plan(&state(vec![], deletes), &metadata(), &settings()).unwrap_err();
+    let refused = plan(&state(vec![], deletes), &metadata(), &settings(), None).unwrap_err();
     assert!(
         refused.contains("two deletion vectors") && refused.contains("v1"),
         "{refused}"
@@ -220,7 +220,7 @@ fn two_vectors_of_one_data_file_are_refused() {
     let mute = delete("v", 5).with(|file| {
         file.file_format(DataFileFormat::Puffin);
     });
-    assert!(plan(&state(vec![], vec![mute]), &metadata(), &settings()).is_err());
+    assert!(plan(&state(vec![], vec![mute]), &metadata(), &settings(), None).is_err());
 }
 
 /// Carries a plan out on paper: every conversion gives each target a vector, every group fills its Puffin files.
@@ -310,13 +310,13 @@ proptest! {
             },
         }]);
         let metadata = metadata_from(&json);
-        let first = plan(&state(data.clone(), deletes.clone()), &metadata, &settings()).unwrap();
+        let first = plan(&state(data.clone(), deletes.clone()), &metadata, &settings(), None).unwrap();
         let mut written = HashSet::new();
         let mut targets = first.groups.iter().flat_map(|group| &group.conversions).flat_map(|conversion| &conversion.targets);
         prop_assert!(targets.all(|target| written.insert(target.file.file_path().to_owned())));
         let after = carry_out(&first, &deletes, vector_size);
         prop_assert!(after.iter().all(|file| file.builder.build().unwrap().file_format() == DataFileFormat::Puffin));
-        let second = plan(&state(data, after), &metadata, &settings()).unwrap();
+        let second = plan(&state(data, after), &metadata, &settings(), None).unwrap();
         prop_assert!(second.groups.is_empty(), "{:?}\n{:?}", first, second);
     }
 }

@@ -52,10 +52,14 @@ pub(crate) enum Fault {
     Cancel,
     /// Drain mode is switched on and off.
     Drain,
+    /// A rewrite is handed to another engine.
+    HandedOver,
+    /// The other engine does not answer.
+    RemoteAway,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Throttled,
         Self::AnswerLost,
         Self::AppliedLate,
@@ -78,6 +82,8 @@ impl Fault {
         Self::ForeignWrite,
         Self::Cancel,
         Self::Drain,
+        Self::HandedOver,
+        Self::RemoteAway,
     ];
 
     /// The chance at each occasion.
@@ -91,7 +97,7 @@ impl Fault {
             Self::SendFails | Self::AckLost | Self::ActionFails => 0.05,
             Self::ShutDown | Self::MessageDoubled | Self::MessageDelayed | Self::CommitUnknown => 0.1,
             Self::StaleList | Self::Cancel | Self::Outage => 0.2,
-            Self::ForeignWrite | Self::Drain => 0.3,
+            Self::ForeignWrite | Self::Drain | Self::HandedOver | Self::RemoteAway => 0.3,
         }
     }
 }
@@ -119,6 +125,8 @@ pub(crate) enum Sabotage {
     SweeperNeverRuns,
     /// The engine takes no notice of its supervisor between checkpoints.
     EngineNeverPolls,
+    /// The other engine cannot be told to stop a run.
+    RemoteNeverStops,
 }
 
 /// What one run is made of.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use snowpack_domain::{Action, ActionResult, Fence, JobId, JobOptions, Progress, TableId};
-use snowpack_service::ports::{ActionStop, Engine, Provenance, Supervisor};
+use snowpack_domain::{Action, ActionResult, Fence, JobId, JobOptions, Progress, RemoteRun, TableId};
+use snowpack_service::ports::{ActionStop, Engine, Provenance, RemoteError, Supervisor};
 
 use crate::config::{Fault, Sabotage};
 use crate::process::Process;
+use crate::remote;
 use crate::supervisor::Watched;
 use crate::table::{Change, FileId, Table};
 use crate::world::World;
@@ -89,7 +90,13 @@ impl Engine for SimulatedEngine {
         world.trace.note("action", || {
             format!("{action} of {job} on {table} by {} under {fence}", process.name)
         });
-        let ended = run.act(action).await;
+        let ended = match run.supervisor.remote_run(action) {
+            Some(remembered) => remote::look(process, remembered).await,
+            None if action == Action::RewriteDataFiles && process.dice.happens(Fault::HandedOver) => {
+                Err(remote::hand_over(process, &job, table, action, &run.supervisor).await)
+            }
+            None => run.act(action).await,
+        };
         match &ended {
             Ok(()) => world.checks.action_succeeded(&job, action),
             Err(stop) => world
@@ -103,6 +110,10 @@ impl Engine for SimulatedEngine {
             metrics: BTreeMap::new(),
             preview: None,
         })
+    }
+
+    async fn abandon(&self, run: &RemoteRun) -> Result<(), RemoteError> {
+        remote::abandon(&self.0, run).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The job store as one process meets it: throttled, slow, forgetful of its answers, late.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -117,6 +117,10 @@ impl JobStore for FaultyStore {
         self.call(|world| world.store.state().lock(table)).await
     }
 
+    async fn locks(&self, tables: &[TableId]) -> Result<HashMap<TableId, Lock>, StoreError> {
+        self.world().store.locks(tables).await
+    }
+
     async fn drain(&self) -> Result<Versioned<Drain>, StoreError> {
         self.call(|world| world.store.state().drain()).await
     }
@@ -191,8 +195,8 @@ impl JobStore for FaultyStore {
         self.world().store.put_cache_entries(entries).await
     }
 
-    async fn remove_cache_entries_before(&self, generation: u64) -> Result<u64, StoreError> {
-        self.world().store.remove_cache_entries_before(generation).await
+    async fn remove_cache_entries(&self, tables: &[TableId], generation: u64) -> Result<u64, StoreError> {
+        self.world().store.remove_cache_entries(tables, generation).await
     }
 
     async fn remove_cache_entry(&self, table: &TableId) -> Result<(), StoreError> {

@@ -11,9 +11,11 @@ mod dice;
 mod engine;
 mod faulty_store;
 mod memory_store;
+mod no_health;
 mod people;
 mod process;
 mod queue;
+mod remote;
 mod shrink;
 mod supervisor;
 mod sweeper;
@@ -40,7 +42,7 @@ const REPEATED: Range<u64> = 0..20;
 const SABOTAGED: u64 = 200;
 
 /// What all seeds together must have met at least once, so that passing means something.
-const MET: [&str; 37] = [
+const MET: [&str; 41] = [
     "accepted",
     "answer lost",
     "applied late",
@@ -78,6 +80,10 @@ const MET: [&str; 37] = [
     "yielded",
     "action",
     "action stopped",
+    "handed over",
+    "found again",
+    "committed elsewhere",
+    "run stopped",
 ];
 
 fn number(variable: &str) -> Option<u64> {
@@ -177,6 +183,7 @@ fn every_sabotaged_port_is_noticed() {
         (Sabotage::SupervisorAlwaysAgrees, "TB-2"),
         (Sabotage::EngineNeverPolls, "CN-1"),
         (Sabotage::SweeperNeverRuns, "PR-1"),
+        (Sabotage::RemoteNeverStops, "RN-2"),
     ] {
         assert!(notices(check, sabotage), "{check} does not notice {sabotage:?}");
     }

@@ -1,6 +1,6 @@
 //! The naive job store: maps with versions, and a write that applies whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
 use snowpack_domain::{
@@ -213,6 +213,14 @@ impl JobStore for MemoryStore {
         Ok(self.state().lock(table))
     }
 
+    async fn locks(&self, tables: &[TableId]) -> Result<HashMap<TableId, Lock>, StoreError> {
+        let state = self.state();
+        let locks = state.locks.iter().filter(|(table, _)| tables.contains(table));
+        Ok(locks
+            .map(|(table, lock)| (table.clone(), lock.value.clone()))
+            .collect())
+    }
+
     async fn drain(&self) -> Result<Versioned<Drain>, StoreError> {
         Ok(self.state().drain())
     }
@@ -273,10 +281,12 @@ impl JobStore for MemoryStore {
         Ok(())
     }
 
-    async fn remove_cache_entries_before(&self, generation: u64) -> Result<u64, StoreError> {
+    async fn remove_cache_entries(&self, tables: &[TableId], generation: u64) -> Result<u64, StoreError> {
         let mut state = self.state();
         let stored = state.cache.len();
-        state.cache.retain(|_, entry| entry.generation >= generation);
+        state
+            .cache
+            .retain(|table, entry| entry.generation >= generation || !tables.contains(table));
         Ok((stored - state.cache.len()) as u64)
     }
 
@@ -286,11 +296,11 @@ impl JobStore for MemoryStore {
     }
 
     async fn cache_state(&self) -> Result<CacheState, StoreError> {
-        Ok(self.state().cache_state)
+        Ok(self.state().cache_state.clone())
     }
 
     async fn set_cache_state(&self, state: &CacheState) -> Result<(), StoreError> {
-        self.state().cache_state = *state;
+        self.state().cache_state = state.clone();
         Ok(())
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use snowpack_domain::{
-    Action, CacheEntry, CancelRefused, Drain, Job, JobId, JobOptions, JobStatus, Preview, PreviewSource,
+    Action, CacheEntry, CancelRefused, Drain, Job, JobId, JobOptions, JobStatus, Preview, TableHealth,
     TableId,
 };
-use snowpack_service::ports::{CatalogUnavailable, JobStore, Tables};
+use snowpack_service::ports::{
+    CatalogUnavailable, HealthUnreadable, JobStore, ListedTable, NoPreview, Tables,
+};
 use snowpack_service::{CancelRefusal, Failure, SubmitRefusal, SubmitRequest, Submitter, TableCache, cancel};
 use tokio::time::sleep;
 
@@ -50,17 +52,21 @@ impl Tables for Catalog {
         Ok(Vec::new())
     }
 
-    async fn list(&self, _: &str) -> Result<Vec<TableId>, CatalogUnavailable> {
+    async fn list(&self, _: &str) -> Result<Vec<ListedTable>, CatalogUnavailable> {
         Ok(Vec::new())
     }
 
-    async fn preview(&self, _: &TableId, actions: &[Action], _: &JobOptions) -> Vec<Preview> {
-        let preview = Preview {
-            source: PreviewSource::None,
-            numbers: std::collections::BTreeMap::new(),
-            note: None,
-        };
-        vec![preview; actions.len()]
+    async fn health(&self, _: &TableId) -> Result<Option<TableHealth>, HealthUnreadable> {
+        Ok(None)
+    }
+
+    async fn preview(
+        &self,
+        _: &TableId,
+        actions: &[Action],
+        _: &JobOptions,
+    ) -> Vec<Result<Preview, NoPreview>> {
+        vec![Err(NoPreview::Refused("nobody reads it".to_owned())); actions.len()]
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use snowpack_domain::{Fence, JobId, Progress};
+use snowpack_domain::{Action, Fence, JobId, Progress, RemoteRun};
 use snowpack_service::ports::{ActionStop, Supervisor};
 
 use crate::config::Sabotage;
@@ -38,6 +38,10 @@ impl<S: Supervisor> Supervisor for Watched<S> {
 
     fn progress(&self, progress: Progress) {
         self.inner.progress(progress);
+    }
+
+    fn remote_run(&self, action: Action) -> Option<RemoteRun> {
+        self.inner.remote_run(action)
     }
 
     fn seconds_left(&self) -> Option<f64> {

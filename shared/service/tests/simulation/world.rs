@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use snowpack_domain::{Drain, Job, JobId, TableId, Violation};
+use snowpack_domain::{Drain, Job, JobId, TableId, Violation, run_left_behind};
 use snowpack_service::ports::{Write, Written};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 use crate::checks::{Before, Checks};
 use crate::config::{Config, Fault, Sabotage};
 use crate::dice::Dice;
-use crate::memory_store::MemoryStore;
+use crate::memory_store::{MemoryStore, State};
 use crate::queue::Queue;
+use crate::remote::Remote;
 use crate::table::{Change, Table};
 use crate::trace::Trace;
 use crate::{people, sweeper, worker};
@@ -29,6 +30,7 @@ pub(crate) struct World {
     pub(crate) start: Instant,
     pub(crate) store: MemoryStore,
     pub(crate) queue: Queue,
+    pub(crate) remote: Remote,
     pub(crate) checks: Checks,
     pub(crate) trace: Trace,
     pub(crate) dice: Dice,
@@ -76,6 +78,7 @@ impl World {
             start,
             store,
             queue: Queue::default(),
+            remote: Remote::default(),
             checks: Checks::default(),
             trace: Trace::new(start, keep_trace),
             dice: Dice::new(config),
@@ -123,8 +126,8 @@ impl World {
         None
     }
 
-    /// `PR-1`: with no more faults every job ends, every lock is freed and the queue is empty, in time. Then the checks
-    /// of all answers and of all tables.
+    /// `PR-1`: with no more faults every job ends, every lock is freed and the queue is empty, in time. `RN-2`: and no
+    /// ended job has a run elsewhere that was not told to stop. Then the checks of all answers and of all tables.
     async fn settle(&self) {
         let quiet = Instant::now();
         while self.checks.violation().is_none() {
@@ -133,7 +136,7 @@ impl World {
                 self.store.state().set_drain(&Drain::default());
             }
             sleep(LOOK).await;
-            let Some(open) = self.open_matter() else {
+            let Some((invariant, open)) = self.open_matter() else {
                 self.checks.at_the_end(&self.store.state());
                 for table in self.tables() {
                     self.checks.take(self.with_table(table, |table| table.check()));
@@ -142,13 +145,25 @@ impl World {
                     .note("settled", || format!("after {:?}", quiet.elapsed()));
                 return;
             };
-            self.checks.require(quiet.elapsed() < RECOVERY, "PR-1", || open);
+            self.checks
+                .require(quiet.elapsed() < RECOVERY, invariant, || open);
         }
     }
 
     /// What nobody can read keeps its lock and its messages, and must not keep anything else.
-    fn open_matter(&self) -> Option<String> {
+    fn open_matter(&self) -> Option<(&'static str, String)> {
         let state = self.store.state();
+        let mut readable = state
+            .jobs
+            .values()
+            .map(|job| &job.value)
+            .filter(|job| !self.is_unreadable(&job.id));
+        let left = readable.find(|job| run_left_behind(job).is_some());
+        let left = left.map(|job| ("RN-2", format!("not stopped: {job:?}")));
+        left.or_else(|| self.open_job_or_message(&state).map(|open| ("PR-1", open)))
+    }
+
+    fn open_job_or_message(&self, state: &State) -> Option<String> {
         let is_open = |job: &&Job| !job.is_terminal() && !self.is_unreadable(&job.id);
         if let Some(job) = state.jobs.values().map(|job| &job.value).find(is_open) {
             return Some(format!("not ended: {job:?}"));

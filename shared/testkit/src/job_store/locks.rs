@@ -1,6 +1,6 @@
 //! Locks: which tables are held, and that a lock is freed without its job.
 
-use snowpack_domain::{TableId, cancel, free_lock};
+use snowpack_domain::{Drain, TableId, Verdict, cancel, claim, finish, free_lock};
 use snowpack_service::ports::{JobStore, ListError, PageRequest, Versioned, Write, Written};
 
 use super::steps::{cached, step, submitted};
@@ -60,4 +60,42 @@ pub(super) async fn held_locks_are_listed_by_name<S: JobStore>(store: &S) {
     assert_eq!(store.lock(&held[0]).await.expect("read").value, free);
     assert_eq!(all_held(store, 500).await, held[1..]);
     assert!(!held.contains(&freed));
+}
+
+/// More locks than any store gives in one request.
+const MANY: u128 = 130;
+
+pub(super) async fn many_are_read_at_once_with_what_was_done_last<S: JobStore>(store: &S) {
+    let tables: Vec<_> = (0..MANY)
+        .map(|number| table(&format!("a.t{number:03}")))
+        .collect();
+    for (number, table) in (1..).zip(&tables) {
+        cached(store, table).await;
+        submitted(store, number, table, time(0)).await;
+    }
+    let first = store.lock(&tables[0]).await.expect("read").value;
+    let id = first.holder.clone().expect("held");
+    step(store, &id, |pair| {
+        claim(pair, &Drain::default(), "w", time(1)).expect("claim")
+    })
+    .await;
+    let ended = step(store, &id, |pair| {
+        let fence = pair.job.fence;
+        finish(pair, fence, Verdict::Completed, time(2)).expect("finish")
+    })
+    .await;
+    assert_eq!(ended.lock.upkeep.completed_at, Some(time(2)));
+
+    let mut asked = tables.clone();
+    asked.push(table("a.never_locked"));
+    let locks = store.locks(&asked).await.expect("read");
+    assert_eq!(locks.len(), tables.len());
+    assert_eq!(locks[&tables[0]], ended.lock);
+    assert!(tables[1..].iter().all(|table| locks[table].holder.is_some()));
+    assert!(store.locks(&[]).await.expect("read").is_empty());
+
+    // What was done last outlives the next job's lock.
+    submitted(store, MANY + 1, &tables[0], time(3)).await;
+    let held = store.lock(&tables[0]).await.expect("read").value;
+    assert_eq!((held.holder.is_some(), held.upkeep), (true, ended.lock.upkeep));
 }

@@ -129,7 +129,7 @@ impl From<&ActionResult> for ResultBody {
 }
 
 /// JSON knows no infinities; a metric that is none is left out.
-fn number(metric: Metric) -> Option<Number> {
+pub(super) fn number(metric: Metric) -> Option<Number> {
     match metric {
         Metric::Count(count) => Some(count.into()),
         Metric::Ratio(ratio) => Number::from_f64(ratio),

@@ -106,6 +106,7 @@ mod tests {
             generation: 3,
             last_synced: Some(Timestamp::from_micros(0)),
             table_count: 7,
+            position: None,
         };
         assert_eq!(
             serde_json::to_string(&CacheStatusBody::from(state)).unwrap(),

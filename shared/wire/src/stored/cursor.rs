@@ -1,6 +1,6 @@
 //! Cursors: where a page of a list ended, as text that callers hand back unread.
 
-use snowpack_domain::{CacheEntry, Job, JobId, TableId, Timestamp};
+use snowpack_domain::{CacheEntry, Job, JobId, RunId, TableId, Timestamp};
 
 /// The last item of a page; the next page starts right after it. Text of another list never decodes as one
 /// of this list, because the first letter names the order.
@@ -12,6 +12,10 @@ pub enum Cursor {
     Completed(Timestamp, JobId),
     /// In a list of tables by name.
     Table(TableId),
+    /// In a table's health reports, newest first.
+    Health(Timestamp),
+    /// In a list of orchestrator runs by start, newest first.
+    Run(Timestamp, RunId),
 }
 
 impl Cursor {
@@ -34,6 +38,8 @@ impl Cursor {
             Self::Submitted(time, id) => format!("s.{}.{id}", time.as_micros()),
             Self::Completed(time, id) => format!("c.{}.{id}", time.as_micros()),
             Self::Table(table) => format!("t.{table}"),
+            Self::Health(time) => format!("h.{}", time.as_micros()),
+            Self::Run(time, id) => format!("r.{}.{}", time.as_micros(), id.as_str()),
         }
     }
 
@@ -49,6 +55,11 @@ impl Cursor {
             "s" => instant().map(|(time, id)| Self::Submitted(time, id)),
             "c" => instant().map(|(time, id)| Self::Completed(time, id)),
             "t" => TableId::parse(rest).ok().map(Self::Table),
+            "h" => rest
+                .parse()
+                .ok()
+                .map(|micros| Self::Health(Timestamp::from_micros(micros))),
+            "r" => instant().map(|(time, id)| Self::Run(time, RunId::new(id))),
             _ => None,
         }?;
         (cursor.encode() == text).then_some(cursor)
@@ -58,6 +69,22 @@ impl Cursor {
     pub fn decode_job_position(text: &str, finished_only: bool) -> Option<(Timestamp, JobId)> {
         match (Self::decode(text)?, finished_only) {
             (Self::Completed(time, id), true) | (Self::Submitted(time, id), false) => Some((time, id)),
+            _ => None,
+        }
+    }
+
+    /// Reads a cursor of a table's health reports.
+    pub fn decode_health(text: &str) -> Option<Timestamp> {
+        match Self::decode(text)? {
+            Self::Health(time) => Some(time),
+            _ => None,
+        }
+    }
+
+    /// Reads a cursor of the list of runs.
+    pub fn decode_run(text: &str) -> Option<(Timestamp, RunId)> {
+        match Self::decode(text)? {
+            Self::Run(time, id) => Some((time, id)),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! The job document itself: members in the order they are written.
 
 use serde::{Deserialize, Serialize};
-use snowpack_domain::{Action, Fence, Job, JobId, JobStatus, Lease, Progress, TableId, Timestamp};
+use snowpack_domain::{Action, Fence, Job, JobId, JobStatus, Lease, Progress, RemoteRun, TableId, Timestamp};
 
 use super::parts::{Options, ResultDocument, action, read_options, write_options};
 use super::{JOB_FORMAT, StoredError};
@@ -38,6 +38,17 @@ pub(super) struct JobDocument {
     /// Since format 2.
     #[serde(default)]
     last_fault: Option<String>,
+    /// Since format 3.
+    #[serde(default)]
+    remote_run: Option<RunDocument>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunDocument {
+    action: String,
+    id: String,
+    started_at: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,7 +90,28 @@ impl From<&Job> for JobDocument {
             progress: job.progress.as_ref().map(ProgressDocument::from),
             enqueued_at: job.enqueued_at.map(Timestamp::as_micros),
             last_fault: job.last_fault.clone(),
+            remote_run: job.remote_run.as_ref().map(RunDocument::from),
         }
+    }
+}
+
+impl From<&RemoteRun> for RunDocument {
+    fn from(run: &RemoteRun) -> Self {
+        Self {
+            action: run.action.to_string(),
+            id: run.id.clone(),
+            started_at: run.started_at.as_micros(),
+        }
+    }
+}
+
+impl RunDocument {
+    fn into_run(self) -> Result<RemoteRun, StoredError> {
+        Ok(RemoteRun {
+            action: action(&self.action)?,
+            id: self.id,
+            started_at: Timestamp::from_micros(self.started_at),
+        })
     }
 }
 
@@ -152,6 +184,7 @@ impl JobDocument {
             progress: self.progress.map(ProgressDocument::into_progress).transpose()?,
             enqueued_at: self.enqueued_at.map(Timestamp::from_micros),
             last_fault: self.last_fault,
+            remote_run: self.remote_run.map(RunDocument::into_run).transpose()?,
         })
     }
 }

@@ -66,7 +66,7 @@ enum MetricDocument {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PreviewDocument {
+pub(super) struct PreviewDocument {
     source: String,
     numbers: BTreeMap<String, Option<u64>>,
     note: Option<String>,
@@ -173,7 +173,7 @@ impl From<&Preview> for PreviewDocument {
 }
 
 impl PreviewDocument {
-    fn into_preview(self) -> Result<Preview, StoredError> {
+    pub(super) fn into_preview(self) -> Result<Preview, StoredError> {
         let source = [PreviewSource::Live, PreviewSource::Cached, PreviewSource::None]
             .into_iter()
             .find(|source| source.as_str() == self.source)

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use snowpack_domain::{
     Action, ActionResult, Fence, Job, JobId, JobOptions, JobStatus, Lease, Metric, OptionValue, Preview,
-    PreviewSource, Progress, TableId, Timestamp,
+    PreviewSource, Progress, RemoteRun, TableId, Timestamp,
 };
 
 use super::*;
 
-const GOLDEN: &str = include_str!("job-format-2.json");
-const OLDER: &str = include_str!("job-format-1.json");
+const GOLDEN: &str = include_str!("job-format-3.json");
+const FORMAT_2: &str = include_str!("job-format-2.json");
+const FORMAT_1: &str = include_str!("job-format-1.json");
 
 fn full_options() -> JobOptions {
     let mut options = JobOptions::default();
@@ -93,6 +94,11 @@ fn full_job() -> Job {
         }),
         enqueued_at: Some(Timestamp::from_micros(1_777_127_400_500_000)),
         last_fault: Some("throttled".into()),
+        remote_run: Some(RemoteRun {
+            action: Action::ExpireSnapshots,
+            id: "00f1".into(),
+            started_at: Timestamp::from_micros(1_777_127_401_500_000),
+        }),
     }
 }
 
@@ -104,17 +110,17 @@ fn the_document_keeps_its_form() {
 
 #[test]
 fn older_formats_are_read() {
-    let older = Job {
-        last_fault: None,
-        ..full_job()
-    };
-    assert_eq!(decode_job(OLDER).unwrap(), older);
+    let mut older = full_job();
+    older.remote_run = None;
+    assert_eq!(decode_job(FORMAT_2).unwrap(), older);
+    older.last_fault = None;
+    assert_eq!(decode_job(FORMAT_1).unwrap(), older);
 }
 
 #[test]
 fn other_formats_and_unknown_members_are_refused() {
     for format in [0, JOB_FORMAT + 1] {
-        let other = GOLDEN.replacen("\"format\":2", &format!("\"format\":{format}"), 1);
+        let other = GOLDEN.replacen("\"format\":3", &format!("\"format\":{format}"), 1);
         assert!(matches!(decode_job(&other), Err(StoredError::UnknownFormat(named)) if named == format));
     }
     let unknown = GOLDEN.replacen("\"attempt\"", "\"priority\":1,\"attempt\"", 1);

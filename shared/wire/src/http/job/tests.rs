@@ -34,6 +34,7 @@ fn job(status: JobStatus) -> Job {
         progress: None,
         enqueued_at: None,
         last_fault: None,
+        remote_run: None,
     }
 }
 

@@ -1,25 +1,26 @@
-//! What a failed call of Glue means: for a read, and for a commit that may have been applied.
+//! What a failed call of Glue or S3 Tables means: for a read, and for a commit that may have been applied.
 
 use std::error::Error;
 use std::fmt::Display;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_glue::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use snowpack_domain::TableId;
 
 use crate::port::{CatalogError, CommitError};
 
 /// How a call failed.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// It never reached Glue.
+pub(crate) enum Failure {
+    /// It never reached the service.
     NotSent(String),
     /// There were no credentials to send it with.
     NoCredentials(String),
     /// It was sent, and no whole answer came back.
     NoAnswer(String),
-    /// Glue refused.
+    /// The service refused.
     Refused {
         /// The name of the exception.
         code: String,
@@ -31,8 +32,8 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == "EntityNotFoundException")
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if is_missing(code))
     }
 }
 
@@ -53,7 +54,7 @@ impl<E: ProvideErrorMetadata + Error + Send + Sync + 'static> From<SdkError<E, H
 }
 
 /// What a failed read means.
-pub(super) fn read_error(failure: Failure, what: &impl Display) -> CatalogError {
+pub(crate) fn read_error(failure: Failure, what: &impl Display) -> CatalogError {
     let (code, status, message) = match failure {
         Failure::NoCredentials(reason) => return CatalogError::AccessDenied(format!("{what}: {reason}")),
         Failure::NotSent(reason) | Failure::NoAnswer(reason) => {
@@ -65,9 +66,9 @@ pub(super) fn read_error(failure: Failure, what: &impl Display) -> CatalogError 
             message,
         } => (code, status, message),
     };
-    let text = format!("{what}: Glue answered {code}: {message}");
+    let text = format!("{what}: {code}: {message}");
     match code.as_str() {
-        "EntityNotFoundException" => CatalogError::NoSuchTable(what.to_string()),
+        code if is_missing(code) => CatalogError::NoSuchTable(what.to_string()),
         code if is_denial(code) => CatalogError::AccessDenied(text),
         code if passes(code) => CatalogError::Unavailable(text),
         _ if status == 429 || status >= 500 => CatalogError::Unavailable(text),
@@ -76,9 +77,10 @@ pub(super) fn read_error(failure: Failure, what: &impl Display) -> CatalogError 
     }
 }
 
-/// What a failed `UpdateTable` means (`GlueTableOperations.handleAWSExceptions`). Unlike Java, which calls an
-/// internal error of Glue a failed commit, whatever may have come after the change leaves the outcome open.
-pub(super) fn commit_error(failure: Failure, table: &TableId) -> CommitError {
+/// What a failed `UpdateTable` or `UpdateTableMetadataLocation` means (`GlueTableOperations.handleAWSExceptions`).
+/// Unlike Java, which calls an internal error of Glue a failed commit, whatever may have come after the change
+/// leaves the outcome open.
+pub(crate) fn commit_error(failure: Failure, table: &TableId) -> CommitError {
     match &failure {
         Failure::NoAnswer(reason) => CommitError::Unknown(format!("{table}: {reason}")),
         Failure::Refused {
@@ -86,9 +88,9 @@ pub(super) fn commit_error(failure: Failure, table: &TableId) -> CommitError {
             status,
             message,
         } => {
-            let text = || format!("{table}: Glue answered {code}: {message}");
+            let text = || format!("{table}: {code}: {message}");
             match code.as_str() {
-                "ConcurrentModificationException" | "VersionMismatchException" => {
+                "ConcurrentModificationException" | "VersionMismatchException" | "ConflictException" => {
                     CommitError::Conflict(text())
                 }
                 "OperationTimeoutException" => CommitError::Unknown(text()),
@@ -101,7 +103,11 @@ pub(super) fn commit_error(failure: Failure, table: &TableId) -> CommitError {
     }
 }
 
-/// Glue sends these instead of doing the work.
+fn is_missing(code: &str) -> bool {
+    matches!(code, "EntityNotFoundException" | "NotFoundException")
+}
+
+/// These are sent instead of doing the work.
 fn is_throttle(code: &str) -> bool {
     matches!(
         code,
@@ -124,6 +130,7 @@ fn is_denial(code: &str) -> bool {
     matches!(
         code,
         "AccessDeniedException"
+            | "ForbiddenException"
             | "UnrecognizedClientException"
             | "InvalidSignatureException"
             | "ExpiredTokenException"

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod elsewhere;
 mod events;
 mod support;
 
@@ -13,7 +14,7 @@ use snowpack_domain::{
 };
 use snowpack_service::ports::{JobStore, PageRequest, Write};
 use snowpack_service::{
-    CancelRefusal, Handled, SubmitRefusal, SweepReport, abandon_leases, cancel, sync_tables,
+    CancelRefusal, Handled, SubmitRefusal, SweepReport, TimeLimit, abandon_leases, cancel, sync_tables,
 };
 use support::{Behaviour, World, request, world};
 use tokio_util::sync::CancellationToken;
@@ -395,18 +396,18 @@ async fn sync_follows_the_catalog_and_a_failed_listing_changes_nothing() {
             .collect::<Vec<_>>()
     };
     world.tables.names.lock().unwrap().insert("db.old".into());
-    sync_tables(&*world.store, &world.tables, &world.clock)
+    sync_tables(&*world.store, &world.tables, &world.clock, TimeLimit::none())
         .await
         .unwrap();
     assert_eq!(cached().await, ["db.old", "db.t"]);
     world.tables.names.lock().unwrap().remove("db.old");
     world.tables.broken.store(true, Ordering::SeqCst);
-    sync_tables(&*world.store, &world.tables, &world.clock)
+    sync_tables(&*world.store, &world.tables, &world.clock, TimeLimit::none())
         .await
         .unwrap_err();
     assert_eq!(cached().await, ["db.old", "db.t"]);
     world.tables.broken.store(false, Ordering::SeqCst);
-    let report = sync_tables(&*world.store, &world.tables, &world.clock)
+    let report = sync_tables(&*world.store, &world.tables, &world.clock, TimeLimit::none())
         .await
         .unwrap();
     assert_eq!((report.tables, report.removed), (1, 1));

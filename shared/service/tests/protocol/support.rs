@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use snowpack_domain::{
-    Action, ActionResult, CacheEntry, Job, JobId, JobOptions, Preview, PreviewSource, TableId, Timestamp,
+    Action, ActionResult, CacheEntry, Job, JobId, JobOptions, Preview, PreviewSource, TableHealth, TableId,
+    Timestamp,
 };
 use snowpack_embedded::SqliteStore;
 use snowpack_service::ports::{
-    ActionStop, CatalogUnavailable, Clock, DeadLetter, DeadLetters, Engine, JobQueue, JobStore, Provenance,
-    QueueDepth, StoreError, Supervisor, Tables,
+    ActionStop, CatalogUnavailable, Clock, DeadLetter, DeadLetters, Engine, HealthUnreadable, JobQueue,
+    JobStore, ListedTable, NoPreview, Provenance, QueueDepth, StoreError, Supervisor, Tables,
 };
 use snowpack_service::{
     Limits, SubmitRefusal, SubmitRequest, Submitter, SweepReport, TableCache, TimeSortedIds, Worker, sweep,
@@ -120,23 +121,31 @@ impl Tables for TestTables {
         Ok(vec!["db".into()])
     }
 
-    async fn list(&self, _: &str) -> Result<Vec<TableId>, CatalogUnavailable> {
-        Ok(self
-            .names
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|name| TableId::parse(name).unwrap())
-            .collect())
+    async fn list(&self, _: &str) -> Result<Vec<ListedTable>, CatalogUnavailable> {
+        let names = self.names.lock().unwrap();
+        let listed = names.iter().map(|name| ListedTable {
+            table: TableId::parse(name).unwrap(),
+            metadata_location: None,
+        });
+        Ok(listed.collect())
     }
 
-    async fn preview(&self, _: &TableId, actions: &[Action], _: &JobOptions) -> Vec<Preview> {
+    async fn health(&self, _: &TableId) -> Result<Option<TableHealth>, HealthUnreadable> {
+        Ok(None)
+    }
+
+    async fn preview(
+        &self,
+        _: &TableId,
+        actions: &[Action],
+        _: &JobOptions,
+    ) -> Vec<Result<Preview, NoPreview>> {
         let preview = Preview {
             source: PreviewSource::Live,
             numbers: BTreeMap::new(),
             note: None,
         };
-        vec![preview; actions.len()]
+        vec![Ok(preview); actions.len()]
     }
 }
 
