@@ -8,6 +8,7 @@ use std::time::Duration;
 use snowpack_embedded::{OpenError, SqliteStore};
 use snowpack_service::ports::{JobQueue, JobStore, StoreError, Versioned, Write, Written};
 use snowpack_testkit::{ManualClock, any_jobs, job_id, time};
+use snowpack_wire::stored::JOB_FORMAT;
 use tempfile::TempDir;
 
 use proptest::strategy::{Strategy, ValueTree};
@@ -130,12 +131,12 @@ async fn a_document_of_another_format_is_corrupt_and_not_guessed_at() {
     let job = a_job();
     put(&store, &job).await;
     let foreign = rusqlite::Connection::open(&path).unwrap();
-    foreign
-        .execute(
-            "UPDATE jobs SET document = replace(document, '\"format\":2', '\"format\":7')",
-            [],
-        )
-        .unwrap();
+    let current = format!("\"format\":{JOB_FORMAT}");
+    let changed = foreign.execute(
+        "UPDATE jobs SET document = replace(document, ?1, '\"format\":7')",
+        [current],
+    );
+    assert_eq!(changed.unwrap(), 1);
     let Err(StoreError::Corrupt(reason)) = store.job(&job.id).await else {
         panic!("a foreign document was read");
     };

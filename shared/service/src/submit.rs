@@ -227,5 +227,5 @@ fn hash(request: &SubmitRequest) -> String {
         .map(|option| format!("{option:?}"))
         .collect();
     let canonical = format!("{}\n{actions:?}\n{options:?}\n{}", request.table, request.dry_run);
-    format!("{:x}", Sha256::digest(canonical))
+    hex::encode(Sha256::digest(canonical))
 }

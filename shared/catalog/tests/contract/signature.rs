@@ -35,7 +35,10 @@ impl Received<'_> {
             digest(self.canonical(signed).as_bytes())
         );
         let key = generate_signing_key("hush", at(&time), region, service);
-        signed.contains("host;x-amz-content-sha256;x-amz-date")
+        let required = ["host", "x-amz-content-sha256", "x-amz-date"];
+        required
+            .iter()
+            .all(|name| signed.split(';').any(|header| header == *name))
             && calculate_signature(key, to_sign.as_bytes()) == signature
     }
 

@@ -1,7 +1,5 @@
 //! What a run will delete, written down before it deletes anything and never added to afterwards.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 use snowpack_domain::Timestamp;
 
@@ -54,11 +52,7 @@ fn digest(orphans: &[Orphan]) -> String {
         hasher.update(orphan.bytes.to_be_bytes());
         hasher.update(orphan.modified.as_micros().to_be_bytes());
     }
-    let mut digest = String::new();
-    for byte in hasher.finalize() {
-        write!(digest, "{byte:02x}").expect("writing to a string does not fail");
-    }
-    digest
+    hex::encode(hasher.finalize())
 }
 
 /// `512 B`, `1.2 GiB`.
