@@ -25,16 +25,19 @@ def listed(value):
 
 
 def statements(role):
-    """Every statement of a role, those behind a condition included."""
+    """Every statement of a role, those behind a condition and those it shares with others included."""
     for policy in properties(role)["Policies"]:
         chosen = policy["Fn::If"][1] if "Fn::If" in policy else policy
         yield from chosen["PolicyDocument"]["Statement"]
+    for managed in properties(role)["ManagedPolicyArns"]:
+        yield from properties(managed["Fn::If"][1]["Ref"])["PolicyDocument"]["Statement"]
 
 
 def actions(role, service):
     return {a for s in statements(role) for a in listed(s["Action"]) if a.startswith(f"{service}:")}
 
 
+LISTS = {f"glue:Get{what}" for what in ("Catalog", "Database", "Databases", "Table", "Tables")}
 ROLES = sorted(of_type("AWS::IAM::Role"))
 FUNCTIONS = of_type("AWS::Serverless::Function")
 
@@ -107,10 +110,12 @@ def test_no_permission_is_wider_than_a_named_resource(role):
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in listed(statement["Action"]))
         if statement["Resource"] == "*":
-            assert statement["Sid"] == "SendTraces", "X-Ray alone has no resources to name"
+            assert statement["Sid"] in ("SendTraces", "SeeInterfaces"), "these alone have no resources to name"
         elif any(WRITES.search(action) for action in listed(statement["Action"])):
             text = json.dumps(statement["Resource"])
-            assert "Fn::GetAtt" in text or "DataBuckets" in text or "GlueDatabases" in text, text
+            named = ("Fn::GetAtt", "DataBuckets", "GlueDatabases", "TableBucketName")
+            in_subnets = re.search(r"\$\{AWS::AccountId\}:(network-interface|subnet|security-group)/\*", text)
+            assert any(name in text for name in named) or in_subnets, text
 
 
 def test_every_function_has_a_role_of_its_own():
@@ -122,12 +127,12 @@ def test_the_api_reads_metadata_and_never_touches_tables():
     assert actions("ApiRole", "s3") == {"s3:GetObject"}
     [files] = [s for s in statements("ApiRole") if s["Action"] == "s3:GetObject"]
     assert "/*/metadata/*" in json.dumps(files["Resource"])
-    assert actions("ApiRole", "glue") == {"glue:GetTable"}
+    assert actions("ApiRole", "glue") == {"glue:GetCatalog", "glue:GetDatabase", "glue:GetTable"}
     assert actions("ApiRole", "sqs") == {"sqs:SendMessage", "sqs:GetQueueAttributes"}
 
 
 def test_the_worker_commits_tables_and_cannot_drop_them_or_change_settings():
-    assert actions("WorkerRole", "glue") == {"glue:GetDatabases", "glue:GetTable", "glue:GetTables", "glue:UpdateTable"}
+    assert actions("WorkerRole", "glue") == LISTS | {"glue:UpdateTable"}
     for statement in statements("WorkerRole"):
         if "dynamodb:PutItem" in statement["Action"]:
             keys = statement["Condition"]["ForAnyValue:StringLikeIfExists"]["dynamodb:LeadingKeys"]
@@ -162,7 +167,7 @@ def test_sync_reads_tables_and_writes_what_is_known_of_them():
     assert TEMPLATE["Parameters"]["SyncSchedule"]["Default"] == "rate(5 minutes)"
     assert properties("SyncFunction")["Timeout"] < 300, "one sync ends before the next begins"
     assert actions("SyncRole", "s3") == {"s3:GetObject", "s3:ListBucket"}
-    assert actions("SyncRole", "glue") == {"glue:GetDatabases", "glue:GetTable", "glue:GetTables"}
+    assert actions("SyncRole", "glue") == LISTS
     assert not actions("SyncRole", "sqs")
     assert not any(key.startswith("JOB") for key in leading_keys("SyncRole"))
 
@@ -175,7 +180,7 @@ def test_the_orchestrator_submits_and_never_touches_tables():
     }
     assert TEMPLATE["Parameters"]["OrchestratorSchedule"]["Default"] == "rate(2 hours)"
     assert actions("OrchestratorRole", "s3") == {"s3:GetObject", "s3:ListBucket"}
-    assert actions("OrchestratorRole", "glue") == {"glue:GetTable"}
+    assert actions("OrchestratorRole", "glue") == {"glue:GetCatalog", "glue:GetDatabase", "glue:GetTable"}
     assert actions("OrchestratorRole", "sqs") == {"sqs:SendMessage"}
     assert "SETTINGS" not in leading_keys("OrchestratorRole")
 
@@ -191,6 +196,8 @@ def test_a_failing_or_silent_function_raises_an_alarm():
     watched = {(a["MetricName"], a["Dimensions"][0]["Value"].get("Ref")) for a in alarms if a["Namespace"] == "AWS/Lambda"}
     for function in FUNCTIONS:
         assert {("Errors", function), ("Throttles", function)} <= watched
+    assert {"JobsFailed", "TableCacheAge"} <= {a["MetricName"] for a in alarms if a["Namespace"] == "Snowpack"}
+    assert {"ApproximateAgeOfOldestMessage"} <= {a["MetricName"] for a in alarms if a["Namespace"] == "AWS/SQS"}
     [silent] = [a for a in alarms if a["MetricName"] == "Invocations"]
     assert (silent["Dimensions"][0]["Value"], silent["TreatMissingData"]) == ({"Ref": "SweeperFunction"}, "breaching")
 
@@ -228,3 +235,20 @@ def test_every_parameter_is_described_and_grouped():
     grouped = [name for group in groups for name in group["Parameters"]]
     assert sorted(grouped) == sorted(TEMPLATE["Parameters"])
     assert all(parameter["Description"] for parameter in TEMPLATE["Parameters"].values())
+
+
+def test_every_kind_of_catalog_can_be_deployed_and_only_the_worker_commits():
+    assert TEMPLATE["Parameters"]["CatalogKind"]["AllowedValues"] == ["glue", "rest", "s3tables", "sql"]
+    commits = {role: {a for a in actions(role, "s3tables") if WRITES.search(a)} for role in ROLES}
+    assert commits.pop("WorkerRole") == {"s3tables:PutTableData", "s3tables:UpdateTableMetadataLocation"}
+    assert not any(commits.values())
+    for name in ("CatalogCredential", "CatalogToken"):
+        assert TEMPLATE["Parameters"][name]["NoEcho"] is True
+        assert {"Ref": name} in TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].values()
+
+
+def test_functions_join_subnets_only_if_told_to():
+    condition, joined, _ = TEMPLATE["Globals"]["Function"]["VpcConfig"]["Fn::If"]
+    assert (condition, joined) == ("HasSubnets", {"SubnetIds": {"Ref": "SubnetIds"}, "SecurityGroupIds": {"Ref": "SecurityGroupIds"}})
+    for role in ROLES:
+        assert {"Fn::If": ["HasSubnets", {"Ref": "JoinSubnets"}, {"Ref": "AWS::NoValue"}]} in properties(role)["ManagedPolicyArns"]

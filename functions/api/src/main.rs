@@ -24,7 +24,8 @@ async fn main() -> anyhow::Result<()> {
     let ports = Ports {
         store: Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name)),
         queue: Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url)),
-        tables: CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone()),
+        tables: CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone())
+            .within(settings.scope),
         clock: SystemClock,
         ids: TimeSortedIds::default(),
     };

@@ -85,7 +85,8 @@ impl Server {
         let clock = SystemClock;
         let store = Arc::new(state.store.clone());
         let queue = Arc::new(state.store.queue(clock));
-        let tables = CatalogTables::new(Arc::clone(&catalog), deployment()?);
+        let tables = CatalogTables::new(Arc::clone(&catalog), deployment()?)
+            .within(snowpack_settings::catalog_databases(&environment)?);
         // This process holds the state folder alone, so whoever held a lease or a message in it is dead.
         abandon_leases(&*store, &clock).await?;
         queue.return_deliveries().await?;

@@ -27,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
         .await
         .context("opening the catalog")?;
     let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
-    let tables = CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone());
+    let tables =
+        CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone()).within(settings.scope);
     let cache = TableCache::new(Arc::clone(&store), tables.clone(), SystemClock);
     let book = Arc::new(HealthBook::new(Arc::new(cache), settings.policy));
     let handler = service_fn(move |event: LambdaEvent<Value>| {

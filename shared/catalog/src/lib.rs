@@ -12,6 +12,7 @@ mod metadata;
 mod port;
 mod rest;
 mod s3tables;
+mod scope;
 mod sql;
 mod storage;
 
@@ -21,6 +22,7 @@ pub use glue::GlueCatalog;
 pub use port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 pub use rest::RestCatalog;
 pub use s3tables::S3TablesCatalog;
+pub use scope::DatabaseScope;
 pub use sql::{SqlCatalog, create_sql_catalog};
 pub use storage::{
     DispatchFactory, ListedFile, Listing, ObjectStorage, is_in_table_bucket, is_not_found, normalize_location,

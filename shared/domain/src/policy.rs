@@ -83,12 +83,10 @@ impl Policy {
 
     /// Whether anything is due on a table of this health.
     pub fn is_due(&self, entry: &CacheEntry, lock: &Lock, health: &TableHealth, now: Timestamp) -> bool {
-        entry
-            .thresholds(&self.deployment)
-            .is_ok_and(|thresholds| {
-                let recommendations = recommend(health, &thresholds, &lock.upkeep, now);
-                recommendations.iter().any(|entry| entry.recommended)
-            })
+        entry.thresholds(&self.deployment).is_ok_and(|thresholds| {
+            let recommendations = recommend(health, &thresholds, &lock.upkeep, now);
+            recommendations.iter().any(|entry| entry.recommended)
+        })
     }
 
     /// What is due on a table of this health. A property that cannot be read makes nothing due.

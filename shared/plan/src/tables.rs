@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use snowpack_catalog::{Catalog, CatalogError, LoadedTable};
+use snowpack_catalog::{Catalog, CatalogError, DatabaseScope, LoadedTable};
 use snowpack_domain::{Action, CacheEntry, JobOptions, Preview, TableHealth, TableId};
 use snowpack_service::SystemClock;
 use snowpack_service::ports::{CatalogUnavailable, Clock, HealthUnreadable, ListedTable, NoPreview, Tables};
@@ -33,6 +33,7 @@ pub struct CatalogTables<C, K = SystemClock> {
     deployment: Arc<HashMap<String, String>>,
     clock: K,
     preview_budget: Duration,
+    scope: DatabaseScope,
 }
 
 impl<C, K: Clone> Clone for CatalogTables<C, K> {
@@ -42,6 +43,7 @@ impl<C, K: Clone> Clone for CatalogTables<C, K> {
             deployment: Arc::clone(&self.deployment),
             clock: self.clock.clone(),
             preview_budget: self.preview_budget,
+            scope: self.scope.clone(),
         }
     }
 }
@@ -62,7 +64,14 @@ impl<C: Catalog, K: Clock> CatalogTables<C, K> {
             deployment: Arc::new(deployment),
             clock,
             preview_budget: PREVIEW_BUDGET,
+            scope: DatabaseScope::default(),
         }
+    }
+
+    /// The same, without the databases outside of `scope`.
+    #[must_use]
+    pub fn within(self, scope: DatabaseScope) -> Self {
+        Self { scope, ..self }
     }
 
     async fn load(&self, table: &TableId, until: Instant) -> Result<LoadedTable, NoPreview> {
@@ -111,6 +120,9 @@ impl<C: Catalog, K: Clock> Tables for CatalogTables<C, K> {
     /// The entry's generation is 0: the caller knows the sync it belongs to. A table whose metadata cannot be
     /// used is one all the same, known by name only, so that a job on it can say what is wrong.
     async fn find(&self, table: &TableId) -> Result<Option<CacheEntry>, CatalogUnavailable> {
+        if !self.scope.includes(table.database.as_str()) {
+            return Ok(None);
+        }
         match self.catalog.load(table).await {
             Ok(loaded) => Ok(Some(entry_of(&loaded))),
             Err(CatalogError::NoSuchTable(_)) => Ok(None),
@@ -123,10 +135,10 @@ impl<C: Catalog, K: Clock> Tables for CatalogTables<C, K> {
     }
 
     async fn databases(&self) -> Result<Vec<String>, CatalogUnavailable> {
-        self.catalog
-            .databases()
-            .await
-            .map_err(|error| CatalogUnavailable(error.to_string()))
+        let all = self.catalog.databases().await;
+        let mut databases = all.map_err(|error| CatalogUnavailable(error.to_string()))?;
+        databases.retain(|database| self.scope.includes(database));
+        Ok(databases)
     }
 
     async fn list(&self, database: &str) -> Result<Vec<ListedTable>, CatalogUnavailable> {

@@ -4,9 +4,7 @@
 use futures::StreamExt;
 use snowpack_domain as domain;
 use snowpack_domain::{DeadLetterKept, Duration, JobId, Sweep, TableId};
-use snowpack_telemetry::events::{
-    JOB_RECOVERED, LOCK_FREED, REMOTE_RUN_LEFT, SWEEP_COMPLETED, SWEEP_FAILED,
-};
+use snowpack_telemetry::events::{JOB_RECOVERED, LOCK_FREED, REMOTE_RUN_LEFT, SWEEP_COMPLETED, SWEEP_FAILED};
 
 use crate::apply::{Writes, change_pair};
 use crate::failure::Failure;

@@ -1,6 +1,6 @@
 //! Which catalog a deployment works on.
 
-use snowpack_catalog::{CatalogConfig, CatalogKind};
+use snowpack_catalog::{CatalogConfig, CatalogKind, DatabaseScope};
 
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 
@@ -34,6 +34,22 @@ pub fn catalog(environment: &Environment) -> Result<CatalogConfig, SettingsError
         Some(config)
     })();
     problems.or(config)
+}
+
+/// Reads `SNOWPACK_CATALOG_DATABASES`.
+///
+/// # Errors
+/// [`SettingsError`] when it is no text.
+pub fn catalog_databases(environment: &Environment) -> Result<DatabaseScope, SettingsError> {
+    let text = environment.text("SNOWPACK_CATALOG_DATABASES");
+    let text = text
+        .map_err(|problem| SettingsError(vec![problem]))?
+        .unwrap_or_default();
+    let patterns = text
+        .split(',')
+        .map(str::trim)
+        .filter(|pattern| !pattern.is_empty());
+    Ok(DatabaseScope::new(patterns))
 }
 
 fn config(

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use snowpack_catalog::CatalogConfig;
+use snowpack_catalog::{CatalogConfig, DatabaseScope};
 use snowpack_domain::{DatabaseName, Enrolment, Policy};
 use snowpack_telemetry::Emf;
 
-use crate::catalog::catalog;
+use crate::catalog::{catalog, catalog_databases};
 use crate::deployment::deployment;
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 use crate::telemetry::metrics;
@@ -89,6 +89,8 @@ pub struct FunctionSettings {
     pub store: StoreSettings,
     /// The catalog.
     pub catalog: CatalogConfig,
+    /// Which of the catalog's databases are known.
+    pub scope: DatabaseScope,
     /// What is maintained by itself, and the defaults of options and thresholds.
     pub policy: Policy,
     /// What metrics are reported as; absent: not at all.
@@ -208,12 +210,14 @@ impl FunctionSettings {
         let mut problems = Problems::default();
         let store = problems.note_all(StoreSettings::read(environment));
         let catalog = problems.note_all(catalog(environment));
+        let scope = problems.note_all(catalog_databases(environment));
         let policy = problems.note_all(policy(environment));
         let metrics = problems.note_all(metrics(environment));
         let settings = (|| {
             Some(Self {
                 store: store?,
                 catalog: catalog?,
+                scope: scope?,
                 policy: policy?,
                 metrics: metrics?,
             })
@@ -233,12 +237,14 @@ mod tests {
             ("SNOWPACK_TABLE_NAME", "snowpack"),
             ("SNOWPACK_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
             ("SNOWPACK_DATABASES", "sales.eu, offers ,"),
+            ("SNOWPACK_CATALOG_DATABASES", "sales.*, offers,"),
             ("SNOWPACK_ENROLMENT", "opt-in"),
             ("SNOWPACK_MIN_INPUT_FILES", " 6 "),
             ("HOME", "/root"),
         ]))
         .unwrap();
         assert_eq!(settings.catalog.kind, CatalogKind::Glue);
+        assert_eq!(settings.scope, DatabaseScope::new(["sales.*", "offers"]));
         let policy = settings.policy;
         let names: Vec<_> = policy.databases.iter().map(DatabaseName::as_str).collect();
         assert_eq!(names, ["offers", "sales.eu"]);

@@ -12,7 +12,7 @@ mod spark;
 mod telemetry;
 mod variables;
 
-pub use catalog::catalog;
+pub use catalog::{catalog, catalog_databases};
 pub use deployment::deployment;
 pub use environment::{Environment, Problem, SettingsError};
 pub use function::{FunctionSettings, RunSettings, StoreSettings, SweeperSettings, crash_at, policy};

@@ -78,6 +78,11 @@ pub static VARIABLES: &[Variable] = &[
         "Further catalog properties: `NAME=VALUE` pairs separated by semicolons.",
     ),
     variable(
+        "SNOWPACK_CATALOG_DATABASES",
+        "all",
+        "The databases of the catalog that are known here, separated by commas, with `*` for any characters and `?` for one. Tables of others are neither listed nor found.",
+    ),
+    variable(
         "SNOWPACK_DATABASES",
         "all",
         "The databases Snowpack maintains by itself, separated by commas.",

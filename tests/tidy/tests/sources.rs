@@ -94,7 +94,7 @@ fn nothing_is_left_open() {
 #[test]
 fn events_have_the_names_they_are_defined_by() {
     // Put together here, so that this file does not break its own rule.
-    let literal = concat!("event = ", "\"");
+    let literal = concat!("event ", "= \"");
     let mut loose = Vec::new();
     for source in sources()
         .iter()

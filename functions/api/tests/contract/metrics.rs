@@ -61,6 +61,7 @@ async fn the_deployment_in_numbers() {
             generation: 1,
             last_synced: Some(time(0)),
             table_count: 4,
+            position: None,
         };
         world.store.set_cache_state(&state).await.unwrap();
         let ended = world.submitted().await;

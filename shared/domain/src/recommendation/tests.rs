@@ -1,3 +1,5 @@
+//! What is due on which health, each action on both sides of its threshold.
+
 use std::collections::HashMap;
 
 use super::*;

@@ -10,6 +10,7 @@ use snowpack_domain::{
 };
 use snowpack_service::ports::{ActionStop, Engine, JobStore, Provenance, RemoteError, Supervisor};
 use snowpack_service::{Failure, Handled, Limits, Worker, cancel};
+use snowpack_telemetry::Capture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -128,6 +129,7 @@ impl Engine for RemoteEngine {
 }
 
 struct Scene {
+    capture: Capture,
     world: World,
     engine: RemoteEngine,
     worker: Worker<snowpack_embedded::SqliteStore, TestQueue, RemoteEngine, TestClock>,
@@ -149,6 +151,7 @@ fn scene() -> Scene {
         limits,
     );
     Scene {
+        capture: Capture::start(),
         world,
         engine,
         worker,
@@ -179,6 +182,7 @@ impl Scene {
             lock,
         })
         .unwrap();
+        self.capture.check().unwrap();
         job
     }
 

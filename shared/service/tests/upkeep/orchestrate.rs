@@ -8,6 +8,8 @@ use snowpack_service::ports::{
 };
 use snowpack_service::{RunLimits, RunRequest, TimeLimit, sync_tables};
 
+use snowpack_telemetry::Capture;
+
 use super::lake::{Lake, policy};
 
 const LIMITS: RunLimits = RunLimits {
@@ -275,4 +277,15 @@ async fn kept_health_is_used_while_it_is_fresh() {
     assert_eq!(look().await, 1, "the one that changed");
     lake.pass(6 * 3600 + 1);
     assert_eq!(look().await, 3);
+}
+
+#[tokio::test]
+async fn the_log_tells_what_a_run_came_to() {
+    let (lake, capture) = (lake_of(4).await, Capture::start());
+    let run = run(&lake).await;
+    capture.check().unwrap();
+    assert_eq!(capture.named("job_submitted").len(), 3);
+    let told = &capture.named("orchestrator_run_completed")[0];
+    assert_eq!(told.get("run_id").unwrap(), run.id.as_str());
+    assert_eq!(told.get("jobs_submitted").unwrap(), 3);
 }

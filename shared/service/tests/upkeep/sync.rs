@@ -5,6 +5,8 @@ use std::time::Duration;
 use snowpack_service::ports::JobStore as _;
 use snowpack_service::{SyncReport, TimeLimit, sync_health, sync_tables};
 
+use snowpack_telemetry::Capture;
+
 use super::lake::Lake;
 
 const TABLES: usize = 250;
@@ -161,4 +163,32 @@ async fn health_is_read_when_it_is_stale_and_one_bad_table_stops_nothing() {
         .await
         .unwrap();
     assert_eq!((none.collected, none.left, none.fresh), (0, 29, 1));
+}
+
+#[tokio::test]
+async fn the_log_tells_of_the_tables_and_of_those_that_need_maintenance() {
+    let (lake, capture) = (lake_of(4), Capture::start());
+    lake.table("db0.t0000", |made| made.files_in = 50);
+    lake.table("db1.t0001", |made| made.damaged = true);
+    sync(&lake, TimeLimit::none()).await;
+    for fresh in [0, 3] {
+        let report = sync_health(&lake.book(), TimeLimit::none()).await.unwrap();
+        assert_eq!(
+            (report.fresh, report.needing_maintenance, report.failed),
+            (fresh, 1, 1)
+        );
+    }
+    capture.check().unwrap();
+    assert_eq!(capture.named("table_cache_synced").len(), 1);
+    assert_eq!(
+        capture.named("table_health").len(),
+        3,
+        "fresh health is not read again"
+    );
+    let needing: Vec<_> = capture
+        .metrics()
+        .iter()
+        .filter_map(|line| line.get("TablesNeedingMaintenance")?.as_u64())
+        .collect();
+    assert_eq!(needing, [1, 1]);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use snowpack_domain::{Action, JobId, LEASE_SECONDS};
 use snowpack_service::ports::JobStore;
-use snowpack_service::{cancel, sync_tables};
+use snowpack_service::{TimeLimit, cancel, sync_tables};
 use snowpack_telemetry::{Capture, Record, request_span};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -147,7 +147,7 @@ async fn sweeps_and_syncs() {
         [] as [Value; 0],
         "never synced"
     );
-    sync_tables(&*world.store, &world.tables, &world.clock)
+    sync_tables(&*world.store, &world.tables, &world.clock, TimeLimit::none())
         .await
         .unwrap();
     world
