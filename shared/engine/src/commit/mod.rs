@@ -7,6 +7,7 @@
 pub(crate) mod change;
 mod conflicts;
 mod dangling;
+mod done;
 mod manifests;
 mod merge;
 mod replace;
@@ -27,6 +28,7 @@ use snowpack_domain::TableId;
 use snowpack_service::ports::Supervisor;
 
 pub(crate) use conflicts::Conflict;
+pub(crate) use done::{Done, puffin_file};
 pub(crate) use manifests::ManifestCache;
 pub(crate) use replace::{Replace, Replacement, RewriteBase, Rewritten};
 use retry::{Retries, RetryPolicy};
