@@ -40,7 +40,7 @@ pub use manifests::{
 pub use partition::promoted_partition;
 pub use position_deletes::{DeleteFileGroup, DeletePlan, LiveTargets};
 pub use rewrite::{ACTION_SUMMARY_KEY, TARGET_SUMMARY_KEY, plan};
-pub use rewrite_all::JOB_SUMMARY_KEY;
+pub use rewrite_all::{JOB_SUMMARY_KEY, snapshots_of};
 pub use state::{NO_SNAPSHOT, TableState, read_manifest_list};
 pub use supported::{check_files, check_metadata, check_position_delete_settings, check_settings};
 pub use tables::CatalogTables;

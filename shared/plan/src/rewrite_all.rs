@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use iceberg::spec::TableMetadata;
+use iceberg::spec::{SnapshotRef, TableMetadata};
 use snowpack_domain::{Action, JobId};
 
 use crate::rewrite::ACTION_SUMMARY_KEY;
@@ -14,6 +14,24 @@ use crate::types::LiveFile;
 
 /// Snapshot summary property: the job whose commit made the snapshot.
 pub const JOB_SUMMARY_KEY: &str = "snowpack.job-id";
+
+/// The snapshots that the part of `job` that runs `action` has made and that the metadata still has, whether or not
+/// they are in the history of a branch.
+pub fn snapshots_of<'a>(
+    metadata: &'a TableMetadata,
+    action: Action,
+    job: &'a JobId,
+) -> impl Iterator<Item = &'a SnapshotRef> {
+    let stated = [
+        (JOB_SUMMARY_KEY, job.as_str()),
+        (ACTION_SUMMARY_KEY, action.as_str()),
+    ];
+    metadata.snapshots().filter(move |snapshot| {
+        let summary = &snapshot.summary().additional_properties;
+        let says = |name: &str, value: &str| summary.get(name).is_some_and(|found| found == value);
+        stated.iter().all(|(name, value)| says(name, value))
+    })
+}
 
 /// What `rewrite-all` asks for, and what of it the job has done.
 #[derive(Debug)]
@@ -25,21 +43,13 @@ pub(crate) struct RewriteAll {
 impl RewriteAll {
     /// For the part of `job` that runs `action`; a run without a job has done nothing before.
     pub(crate) fn new(asked: bool, metadata: &TableMetadata, action: Action, job: Option<&JobId>) -> Self {
-        let is_ours = |name: &str, value: &str, of: &iceberg::spec::SnapshotRef| {
-            let stated = of.summary().additional_properties.get(name);
-            stated.is_some_and(|stated| stated == value)
-        };
         let job = job.filter(|_| asked);
-        let done = job.into_iter().flat_map(|job| {
-            let made = metadata.snapshots().filter(move |snapshot| {
-                is_ours(JOB_SUMMARY_KEY, job.as_str(), snapshot)
-                    && is_ours(ACTION_SUMMARY_KEY, action.as_str(), snapshot)
-            });
-            made.map(|snapshot| snapshot.snapshot_id())
-        });
+        let done = job
+            .into_iter()
+            .flat_map(|job| snapshots_of(metadata, action, job));
         Self {
             asked,
-            done: done.collect(),
+            done: done.map(|snapshot| snapshot.snapshot_id()).collect(),
         }
     }
 

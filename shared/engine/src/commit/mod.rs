@@ -7,6 +7,7 @@
 pub(crate) mod change;
 mod conflicts;
 mod dangling;
+mod done;
 mod manifests;
 mod merge;
 mod replace;
@@ -28,6 +29,7 @@ use snowpack_service::ports::Supervisor;
 use snowpack_telemetry::events::{COMMIT_CONFLICT, TABLE_COMMITTED};
 
 pub(crate) use conflicts::Conflict;
+pub(crate) use done::{Done, puffin_file};
 pub(crate) use manifests::ManifestCache;
 pub(crate) use replace::{Replace, Replacement, RewriteBase, Rewritten};
 use retry::{Retries, RetryPolicy};

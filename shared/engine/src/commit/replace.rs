@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::conflicts::{Conflict, Facts, NewDeletes};
 use super::dangling::Sequence;
+use super::done::Done;
 use super::manifests::{ManifestCache, SnapshotManifests, has_live_files, with_live_files};
 use super::scope::Reach;
 use super::snapshot::Assembly;
@@ -162,6 +163,8 @@ pub(crate) struct Replace<'a, N> {
     pub(crate) rewrite: &'a RewriteBase,
     /// The groups to commit together.
     pub(crate) groups: &'a [Replacement],
+    /// Puffin files that earlier commits of the rewrite have counted.
+    pub(crate) counted: &'a HashSet<String>,
     /// The time now.
     pub(crate) now: N,
 }
@@ -175,8 +178,8 @@ pub(crate) struct Replaced {
     pub(crate) dropped: Vec<(usize, Conflict)>,
     /// What was committed of groups of which other writers' commits left only a part.
     pub(crate) narrowed: Vec<Replacement>,
-    /// Delete files removed.
-    pub(crate) delete_files_removed: u64,
+    /// What was committed, in numbers.
+    pub(crate) done: Done,
 }
 
 /// A live delete file of the newest snapshot.
@@ -225,15 +228,15 @@ impl<N: Fn() -> Timestamp + Send + Sync> Proposal for Replace<'_, N> {
             committed: kept.iter().map(|group| group.group).collect(),
             narrowed: narrowed.collect(),
             dropped,
-            delete_files_removed: 0,
+            done: Done::default(),
         };
         let groups: Vec<&Replacement> = kept.iter().map(AsRef::as_ref).collect();
         if groups.is_empty() {
             return Ok(Proposed::Nothing(outcome));
         }
-        let assembly = Assembly::new(self.rewrite, base, head, &groups, written);
+        let assembly = Assembly::new(self.rewrite, self.counted, base, head, &groups, written);
         let assembled = assembly.build(manifests, &deletes, (self.now)()).await?;
-        outcome.delete_files_removed = assembled.delete_files_removed;
+        outcome.done = assembled.done;
         Ok(Proposed::Change {
             change: assembled.change,
             mark: assembled.mark,

@@ -12,6 +12,7 @@ use snowpack_domain::{Timestamp, Verification};
 
 use super::Mark;
 use super::change::{change, snapshot};
+use super::done::Done;
 use super::manifests::{SnapshotManifests, has_live_files};
 use super::merge::MergePolicy;
 use super::replace::{DeleteKey, LiveDelete, Replacement, RewriteBase, Rewritten, delete_key, may_hold};
@@ -26,6 +27,7 @@ use crate::verify::{CHECKSUM_SUMMARY_KEY, Checksum, VERIFY_SUMMARY_KEY};
 /// A snapshot under construction.
 pub(super) struct Assembly<'a> {
     rewrite: &'a RewriteBase,
+    counted: &'a HashSet<String>,
     base: &'a LoadedTable,
     head: &'a Snapshot,
     groups: &'a [&'a Replacement],
@@ -39,13 +41,15 @@ pub(super) struct Assembly<'a> {
 pub(super) struct Assembled {
     pub(super) change: TableChange,
     pub(super) mark: Mark,
-    pub(super) delete_files_removed: u64,
+    pub(super) done: Done,
 }
 
 impl<'a> Assembly<'a> {
-    /// Replaces the files of `groups` on top of `head`, the newest snapshot of `base`.
+    /// Replaces the files of `groups` on top of `head`, the newest snapshot of `base`. `counted` are Puffin files
+    /// that earlier commits of the rewrite have counted.
     pub(super) fn new(
         rewrite: &'a RewriteBase,
+        counted: &'a HashSet<String>,
         base: &'a LoadedTable,
         head: &'a Snapshot,
         groups: &'a [&'a Replacement],
@@ -53,6 +57,7 @@ impl<'a> Assembly<'a> {
     ) -> Self {
         Self {
             rewrite,
+            counted,
             base,
             head,
             groups,
@@ -87,14 +92,14 @@ impl<'a> Assembly<'a> {
         all.extend(self.merge(ManifestContentType::Deletes, deletes).await?);
         let counts = self.count(&all);
         let list = self.workshop.list(all, self.head).await?;
-        let delete_files_removed = self.summary.removed_delete_files();
-        let stated = self.stated();
+        let done = Done::of(self.groups, self.summary.removed_delete_files(), self.counted);
+        let stated = self.stated(done);
         let summary = self.summary.replace(self.head.summary(), counts, &stated);
         let snapshot = snapshot(self.base, self.workshop.snapshot_id, list, summary, now);
         Ok(Assembled {
             mark: Mark::SnapshotAdded(self.workshop.snapshot_id),
             change: change(self.base, self.head, snapshot),
-            delete_files_removed,
+            done,
         })
     }
 
@@ -213,9 +218,10 @@ impl<'a> Assembly<'a> {
         Ok(filtered.manifest)
     }
 
-    /// What the summary says besides its counters: who made the commit, and how it was verified.
-    fn stated(&self) -> BTreeMap<String, String> {
+    /// What the summary says besides Iceberg's counters: who made the commit, what it did, and how it was verified.
+    fn stated(&self, done: Done) -> BTreeMap<String, String> {
         let mut stated = self.rewrite.summary.clone();
+        stated.extend(done.stated());
         stated.insert(VERIFY_SUMMARY_KEY.to_owned(), self.rewrite.verify.to_string());
         let mut sum = Checksum::default();
         let contents: Option<Vec<_>> = self.groups.iter().map(|group| group.content).collect();

@@ -1,6 +1,6 @@
 //! Commits against other writers, lost answers and lost fences, on tables whose content is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -76,8 +76,13 @@ pub(crate) async fn commit(
         table: table.catalog.id(),
         supervisor,
     };
-    let now = || Timestamp::from_micros(0);
-    committer.commit(&Replace { rewrite, groups, now }).await
+    let proposal = Replace {
+        rewrite,
+        groups,
+        counted: &HashSet::new(),
+        now: || Timestamp::from_micros(0),
+    };
+    committer.commit(&proposal).await
 }
 
 async fn commit_one(table: &FakeTable, base: &RewriteBase, group: Replacement) -> Replaced {
@@ -160,7 +165,7 @@ async fn a_replace_snapshot_keeps_rows_and_counts_right() {
         let (data, deletes) = table.live_now().await;
         assert_eq!((data.len(), deletes.len()), (3, 0));
         if version == FormatVersion::V2 {
-            assert_eq!(outcome.delete_files_removed, 3);
+            assert_eq!(outcome.done.delete_files_removed, 3);
             assert_eq!(get("removed-position-delete-files"), "2");
             assert_eq!(get("removed-equality-delete-files"), "1");
             let rewritten = data
@@ -392,6 +397,7 @@ async fn an_answer_that_stays_unclear_fails_and_deletes_nothing() {
     let proposal = Replace {
         rewrite: &base,
         groups: &[group],
+        counted: &HashSet::new(),
         now: || Timestamp::from_micros(0),
     };
     let failed = committer

@@ -24,7 +24,7 @@ use snowpack_service::ports::Supervisor;
 
 use group::{DeleteContext, rewrite_group};
 
-use crate::commit::{Committer, ManifestCache, RewriteBase, Rewritten};
+use crate::commit::{Committer, Done, ManifestCache, RewriteBase, Rewritten};
 use crate::error::EngineError;
 use crate::report::Report;
 use crate::rewrite::{Drive, Pace, Pending, Tally, bytes_in_time, check_inputs};
@@ -59,9 +59,13 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
             return self.rewrite_vectors(table).await;
         }
         let plan = plan_position_deletes(table, &self.settings, self.job).await?;
-        let tally = Tally::new(&plan.skipped);
+        let before = Done::before(&table.metadata, Action::RewritePositionDeleteFiles, self.job);
+        let tally = Tally::new(&plan.skipped, before);
         if plan.groups.is_empty() {
-            return Ok(tally.nothing_to_do(plan.files_considered, "position delete file"));
+            let done = tally.has_commits().then(|| tally.packed());
+            return Ok(
+                done.unwrap_or_else(|| tally.nothing_to_do(plan.files_considered, "position delete file"))
+            );
         }
         let drive = self.drive();
         if drive.batch_size(plan.groups.len()) < plan.groups.len() {

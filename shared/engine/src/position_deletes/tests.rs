@@ -14,6 +14,8 @@ use crate::commit::tests::{commit, planned, rewrite};
 use crate::fake::{BY_PART, FLAT, FakeSupervisor, FakeTable, Fault};
 use crate::points;
 
+mod slices;
+
 pub(super) fn by_partition() -> HashMap<String, String> {
     HashMap::from([("write.delete.granularity".to_owned(), "partition".to_owned())])
 }

@@ -10,14 +10,14 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::DataFile;
 use roaring::RoaringTreemap;
 use snowpack_catalog::{Catalog, LoadedTable};
-use snowpack_domain::{Timestamp, Verification};
+use snowpack_domain::{Action, Timestamp, Verification};
 use snowpack_plan::{Conversion, LiveFile, VectorGroup, plan_vectors};
 use snowpack_service::ports::Supervisor;
 
 use super::PositionDeleteRewrite;
 use super::convert::{PASS_BYTES, Share, collect, passes};
 use super::puffin::{NewVector, PuffinOutput, VectorContext};
-use crate::commit::{Placed, Replacement, Rewritten};
+use crate::commit::{Done, Placed, Replacement, Rewritten};
 use crate::deletes::vector::{encode, read, read_sound_blob};
 use crate::error::EngineError;
 use crate::file_error::FileError;
@@ -35,9 +35,13 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
     /// Runs the action on a table of format version 3.
     pub(super) async fn rewrite_vectors(&self, table: &LoadedTable) -> Result<Report, EngineError> {
         let plan = plan_vectors(table, &self.settings, self.job).await?;
-        let tally = Tally::new(&plan.skipped);
+        let before = Done::before(&table.metadata, Action::RewritePositionDeleteFiles, self.job);
+        let tally = Tally::new(&plan.skipped, before);
         if plan.groups.is_empty() {
-            return Ok(tally.nothing_to_do(plan.files_considered, "position delete file"));
+            let done = tally.has_commits().then(|| tally.packed());
+            return Ok(
+                done.unwrap_or_else(|| tally.nothing_to_do(plan.files_considered, "position delete file"))
+            );
         }
         let drive = self.drive();
         if drive.batch_size(plan.groups.len()) < plan.groups.len() {

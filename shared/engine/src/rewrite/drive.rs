@@ -169,7 +169,7 @@ impl<C: Catalog, S: Supervisor> Drive<'_, C, S> {
         if !out_of_time {
             return Ok(());
         }
-        if pending.tally.commits == 0
+        if pending.tally.done.commits == 0
             && let Some(error) = self.too_slow()
         {
             return Err(error);

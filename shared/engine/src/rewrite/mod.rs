@@ -29,7 +29,7 @@ pub(crate) use pending::Pending;
 pub(crate) use tally::Tally;
 
 use crate::arrange::SCRATCH_BYTES;
-use crate::commit::{Committer, ManifestCache, Replacement, RewriteBase, Rewritten};
+use crate::commit::{Committer, Done, ManifestCache, Replacement, RewriteBase, Rewritten};
 use crate::error::EngineError;
 use crate::report::Report;
 use crate::write::WrittenFiles;
@@ -62,9 +62,11 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
         let arrangement = self.arrangement(table)?;
         self.cut_groups(&arrangement);
         let (_, plan) = plan_rewrite(table, &self.settings, self.job).await?;
-        let tally = Tally::new(&plan.skipped);
+        let before = Done::before(&table.metadata, Action::RewriteDataFiles, self.job);
+        let tally = Tally::new(&plan.skipped, before);
         if plan.groups.is_empty() {
-            return Ok(tally.nothing_to_do(plan.files_considered, "data file"));
+            let done = tally.has_commits().then(|| tally.compacted());
+            return Ok(done.unwrap_or_else(|| tally.nothing_to_do(plan.files_considered, "data file")));
         }
         let drive = self.drive();
         if drive.batch_size(plan.groups.len()) < plan.groups.len() {

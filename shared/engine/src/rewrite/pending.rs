@@ -74,6 +74,7 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
         let proposal = Replace {
             rewrite: self.rewrite,
             groups: &groups,
+            counted: &self.tally.counted,
             now: &self.now,
         };
         let committed = match self.committer.commit(&proposal).await {
@@ -81,8 +82,7 @@ impl<'a, C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Pending<
             Err(error) => return self.commit_failed(&groups, error).await,
         };
         self.tally.conflicts += committed.conflicts;
-        self.tally.commits += u64::from(committed.base.is_some());
-        self.tally.delete_files_removed += committed.outcome.delete_files_removed;
+        self.tally.done.add(committed.outcome.done);
         tracing::debug!(table = %self.committer.table, groups = ?committed.outcome.committed, "file groups committed");
         let narrowed = &committed.outcome.narrowed;
         for group in &groups {

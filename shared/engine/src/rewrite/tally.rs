@@ -2,45 +2,28 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use iceberg::spec::DataFile;
 use snowpack_domain::{Metric, TableId};
 use snowpack_plan::SkipReason;
 use snowpack_telemetry::events::COMMIT_CONFLICT;
 
-use crate::commit::{Conflict, Replacement};
+use crate::commit::{Conflict, Done, Replacement, puffin_file};
 use crate::report::{Report, counted};
 
 /// Files of groups that were dropped because other writers changed them, as a skip reason.
 const CONFLICT: &str = "conflict";
 
-fn vectors<'a>(files: impl IntoIterator<Item = &'a DataFile>) -> u64 {
-    let is_vector = |file: &&DataFile| file.content_offset().is_some();
-    files.into_iter().filter(is_vector).count() as u64
-}
-
 /// What was committed so far, and what was not.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    files_in: u64,
-    files_out: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    rows_in: u64,
-    rows_out: u64,
-    rows_deleted: u64,
-    groups: u64,
+    /// What earlier slices and attempts of the same job committed.
+    before: Done,
+    /// What this run committed.
+    pub(crate) done: Done,
+    /// Puffin files counted in it.
+    pub(crate) counted: HashSet<String>,
     groups_failed: u64,
     /// New vectors of committed groups that other writers made superfluous.
     left_out: u64,
-    dangling: u64,
-    vectors_in: u64,
-    vectors_out: u64,
-    /// Puffin files that were counted.
-    puffin_files: HashSet<String>,
-    /// Delete files removed by the commits.
-    pub(crate) delete_files_removed: u64,
-    /// Commits applied.
-    pub(crate) commits: u64,
     /// Commits given up.
     pub(crate) commits_failed: u64,
     /// Compare-and-sets lost.
@@ -49,9 +32,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Starts with what the plan left alone.
-    pub(crate) fn new(skipped: &BTreeMap<SkipReason, u64>) -> Self {
+    /// Starts with what the plan left alone and what the job's earlier commits did.
+    pub(crate) fn new(skipped: &BTreeMap<SkipReason, u64>, before: Done) -> Self {
         Self {
+            before,
             skipped: skipped
                 .iter()
                 .map(|(reason, count)| (reason.as_str(), *count))
@@ -60,41 +44,26 @@ impl Tally {
         }
     }
 
-    /// Counts a committed group, of which `whole` was to be committed.
+    /// Whether the job has committed anything, in this run or before.
+    pub(crate) fn has_commits(&self) -> bool {
+        self.whole().commits > 0
+    }
+
+    fn whole(&self) -> Done {
+        let mut whole = self.before;
+        whole.add(self.done);
+        whole
+    }
+
+    /// Notes a committed group, of which `whole` was to be committed.
     pub(crate) fn committed(&mut self, group: &Replacement, whole: &Replacement) {
-        for file in &group.replaced {
-            let (files, bytes) = self.size(&file.file);
-            self.files_in += files;
-            self.bytes_in += bytes;
-        }
-        for file in &group.added {
-            let (files, bytes) = self.size(file);
-            self.files_out += files;
-            self.bytes_out += bytes;
-        }
-        self.vectors_in += vectors(group.replaced.iter().map(|file| &file.file));
-        self.vectors_out += vectors(&group.added);
+        let replaced = group.replaced.iter().map(|file| &file.file);
+        let paths = replaced.chain(&group.added).filter_map(puffin_file);
+        self.counted.extend(paths.map(str::to_owned));
         let left_out = (whole.added.len() - group.added.len()) as u64;
         if left_out > 0 {
             self.left_out += left_out;
             *self.skipped.entry(CONFLICT).or_default() += left_out;
-        }
-        self.rows_in += group.rows_in();
-        self.rows_out += group.rows_out();
-        self.rows_deleted += group.rows_deleted;
-        self.dangling += group.dangling;
-        self.groups += 1;
-    }
-
-    /// How many files, of how many bytes, one entry stands for. Deletion vectors count with their own bytes, and
-    /// the Puffin file that holds many counts once.
-    fn size(&mut self, file: &DataFile) -> (u64, u64) {
-        match file.content_size_in_bytes().map(u64::try_from) {
-            Some(Ok(bytes)) => {
-                let is_first = self.puffin_files.insert(file.file_path().to_owned());
-                (u64::from(is_first), bytes)
-            }
-            _ => (1, file.file_size_in_bytes()),
         }
     }
 
@@ -112,24 +81,26 @@ impl Tally {
 
     /// The result of a rewrite of data files that ran.
     pub(crate) fn compacted(&self) -> Report {
+        let whole = self.whole();
         self.report(format!(
             "Compacted {} files into {} files",
-            self.files_in, self.files_out
+            whole.files_in, whole.files_out
         ))
     }
 
     /// The result of a rewrite of position-delete files that ran. Dangling are those of the files read in which
     /// no position applied to a live data file.
     pub(crate) fn packed(&self) -> Report {
-        let files = counted(self.files_in, "position delete file");
-        let dropped = match self.dangling {
+        let whole = self.whole();
+        let files = counted(whole.files_in, "position delete file");
+        let dropped = match whole.dangling {
             0 => String::new(),
             dangling => format!(", dropped {dangling} dangling"),
         };
-        self.report(format!("Rewrote {files} into {}{dropped}", self.files_out))
-            .with("dangling_files", self.dangling)
-            .with("vectors_in", self.vectors_in)
-            .with("vectors_out", self.vectors_out)
+        self.report(format!("Rewrote {files} into {}{dropped}", whole.files_out))
+            .with("dangling_files", whole.dangling)
+            .with("vectors_in", whole.vectors_in)
+            .with("vectors_out", whole.vectors_out)
     }
 
     fn report(&self, mut message: String) -> Report {
@@ -150,7 +121,7 @@ impl Tally {
         report
     }
 
-    /// The result when the plan was empty.
+    /// The result when the plan was empty and the job has committed nothing.
     pub(crate) fn nothing_to_do(&self, files_considered: u64, noun: &str) -> Report {
         let reasons: Vec<_> = self
             .skipped
@@ -172,19 +143,21 @@ impl Tally {
         self.report(message)
     }
 
+    /// What failed and what was lost is this run's alone: a later slice takes it up again.
     fn counts(&self) -> [(&'static str, u64); 12] {
+        let whole = self.whole();
         [
-            ("files_in", self.files_in),
-            ("files_out", self.files_out),
-            ("delete_files_removed", self.delete_files_removed),
-            ("bytes_in", self.bytes_in),
-            ("bytes_out", self.bytes_out),
-            ("rows_in", self.rows_in),
-            ("rows_out", self.rows_out),
-            ("rows_deleted", self.rows_deleted),
-            ("file_groups", self.groups),
+            ("files_in", whole.files_in),
+            ("files_out", whole.files_out),
+            ("delete_files_removed", whole.delete_files_removed),
+            ("bytes_in", whole.bytes_in),
+            ("bytes_out", whole.bytes_out),
+            ("rows_in", whole.rows_in),
+            ("rows_out", whole.rows_out),
+            ("rows_deleted", whole.rows_deleted),
+            ("file_groups", whole.groups),
             ("file_groups_failed", self.groups_failed),
-            ("commits", self.commits),
+            ("commits", whole.commits),
             ("conflicts", self.conflicts),
         ]
     }

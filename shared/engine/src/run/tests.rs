@@ -12,6 +12,8 @@ use crate::fake::parquet::ids;
 use crate::fake::{FakeCatalog, FakeSupervisor, FakeTable};
 use crate::points;
 
+mod slices;
+
 /// Three partitions of five small files each.
 struct Fixture {
     folder: tempfile::TempDir,

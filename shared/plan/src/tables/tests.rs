@@ -152,3 +152,17 @@ async fn health_of_a_table_with_a_lost_manifest_names_the_file() {
     let broken = tables(Answer::Table(Box::new(loaded))).health(&table_id()).await;
     assert!(matches!(broken, Err(HealthUnreadable::Broken(why)) if why.contains("list.avro")));
 }
+
+#[tokio::test]
+async fn what_is_outside_of_the_scope_is_unknown() {
+    let unasked = || tables(Answer::Error(|| panic!("the catalog is not asked")));
+    let outside = unasked().within(DatabaseScope::new(["sales", "d"]));
+    assert_eq!(outside.find(&table_id()).await.unwrap(), None);
+    let down = tables(Answer::Error(|| CatalogError::Unavailable("down".to_owned())));
+    assert!(
+        down.within(DatabaseScope::new(["d*"]))
+            .find(&table_id())
+            .await
+            .is_err()
+    );
+}
