@@ -126,6 +126,7 @@ impl Outcome {
             outcome: Err(cause),
             elapsed_seconds,
             metrics,
+            predicted: Default::default(),
             preview: None,
         });
     }

@@ -339,6 +339,7 @@ pub fn dry_run_result(action: Action, preview: Option<crate::Preview>) -> Action
         outcome: Ok("dry run".to_owned()),
         elapsed_seconds: 0.0,
         metrics: std::collections::BTreeMap::new(),
+        predicted: std::collections::BTreeMap::new(),
         preview,
     }
 }

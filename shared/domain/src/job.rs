@@ -199,6 +199,8 @@ pub struct ActionResult {
     pub elapsed_seconds: f64,
     /// Numbers by name (engine.md, Metrics in results).
     pub metrics: BTreeMap<String, Metric>,
+    /// What the plan expected of them before anything was done; empty where only doing it could tell.
+    pub predicted: BTreeMap<String, u64>,
     /// Set on dry runs only.
     pub preview: Option<Preview>,
 }

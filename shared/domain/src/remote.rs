@@ -67,6 +67,7 @@ mod tests {
             outcome,
             elapsed_seconds: 1.0,
             metrics: Default::default(),
+            predicted: Default::default(),
             preview: None,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use snowpack_domain::Metric;
+use snowpack_plan::Numbers;
 
 /// The outcome of an action that finished.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,6 +12,8 @@ pub(crate) struct Report {
     pub(crate) message: String,
     /// The numbers (engine.md, Metrics in results).
     pub(crate) metrics: BTreeMap<String, Metric>,
+    /// What the plan expected of them.
+    pub(crate) predicted: BTreeMap<String, u64>,
 }
 
 impl Report {
@@ -22,12 +25,22 @@ impl Report {
         Self {
             message,
             metrics: metrics.collect(),
+            predicted: BTreeMap::new(),
         }
     }
 
     /// The report with one more count.
     pub(crate) fn with(mut self, name: &str, count: u64) -> Self {
         self.metrics.insert(name.to_owned(), Metric::Count(count));
+        self
+    }
+
+    /// The report beside what the plan expected, as far as it could tell.
+    pub(crate) fn predicted(mut self, forecast: Numbers) -> Self {
+        let known = forecast
+            .into_iter()
+            .filter_map(|(name, number)| Some((name, number?)));
+        self.predicted = known.collect();
         self
     }
 }

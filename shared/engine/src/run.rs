@@ -131,7 +131,9 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                     settings: Expiry::resolve(task.options, self.properties(&table), now)?,
                     now,
                 };
-                expire_snapshots(&committer, &proposal).await
+                let forecast = proposal.forecast(&table)?;
+                let expired = expire_snapshots(&committer, &proposal).await?;
+                Ok(expired.predicted(forecast))
             }
             Action::RewriteManifests => {
                 let proposal = ManifestsProposal {
@@ -205,6 +207,7 @@ impl<C: Catalog, K: Clock> Engine for MaintenanceEngine<C, K> {
             outcome: Ok(report.message),
             elapsed_seconds: elapsed.as_micros().max(0) as f64 / 1e6,
             metrics: report.metrics,
+            predicted: report.predicted,
             preview: None,
         })
     }

@@ -10,6 +10,7 @@ mod expire;
 mod filter;
 #[cfg(test)]
 mod fixture;
+mod forecast;
 mod health;
 mod live;
 mod manifests;
@@ -32,6 +33,7 @@ pub use deletes::DeleteIndex;
 pub use error::PlanError;
 pub use estimate::{Assessment, NativeWork, assess, check_options};
 pub use expire::{ExpiryError, ExpiryPlan, deletes_forbidden, plan_expiry};
+pub use forecast::{Forecast, Numbers};
 pub use live::{plan_position_deletes, plan_rewrite, plan_vectors};
 pub use manifests::{
     ManifestRun, ManifestShelf, PartitionKey, check_manifest_settings, partition_schema, plan_manifests,

@@ -1,7 +1,7 @@
 //! What a dry run says: the numbers of each action, from metadata alone. Absent where only running it, or a
 //! listing of storage, could tell.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::FormatVersion;
 use snowpack_catalog::LoadedTable;
@@ -12,21 +12,18 @@ use snowpack_domain::{
 };
 use snowpack_service::ports::NoPreview;
 
-use crate::applying::SharedDeletes;
 use crate::estimate::{NativeWork, refusal_of};
-use crate::expire::{ExpiryPlan, deletes_forbidden, plan_expiry};
+use crate::expire::{deletes_forbidden, plan_expiry};
 use crate::filter::FileFilter;
+use crate::forecast::{Forecast, Numbers};
 use crate::manifests::{check_manifest_settings, plan_manifests};
-use crate::position_deletes::{self, DeleteFileGroup, DeletePlan};
+use crate::position_deletes;
 use crate::rewrite::plan;
 use crate::state::TableState;
 use crate::supported::{
     check_files, check_metadata, check_position_delete_files, check_position_delete_settings, check_settings,
 };
-use crate::types::{RewritePlan, SkipReason};
-use crate::vectors::{self, VectorGroup};
-
-type Numbers = BTreeMap<String, Option<u64>>;
+use crate::vectors;
 
 /// What a dry run asks of a loaded table.
 #[derive(Debug)]
@@ -101,7 +98,7 @@ impl PreviewRequest<'_> {
         if let (None, Some(refusal)) = (&note, refusal) {
             return Err(NoPreview::Refused(refusal));
         }
-        let mut numbers = rewrite_numbers(&plan);
+        let mut numbers = plan.forecast();
         let seconds = work.estimate().as_micros() / 1_000_000;
         numbers.insert("native_seconds".to_owned(), u64::try_from(seconds).ok());
         Ok(Preview {
@@ -142,30 +139,34 @@ impl PreviewRequest<'_> {
         check_position_delete_files(self.table, state).map_err(refused)?;
         if self.table.metadata.format_version() < FormatVersion::V3 {
             let plan = position_deletes::plan(state, &self.table.metadata, &settings, None);
-            return Ok(position_delete_numbers(&plan));
+            return Ok(plan.forecast());
         }
         let plan = vectors::plan(state, &self.table.metadata, &settings, None).map_err(refused)?;
-        Ok(vector_numbers(&plan))
+        Ok(plan.forecast())
     }
 
     fn expiry(&self) -> Result<Numbers, NoPreview> {
         let settings = Expiry::resolve(self.options, self.properties(), self.now).map_err(refused)?;
         check_metadata(self.table).map_err(refused)?;
         let planned = plan_expiry(&self.table.metadata, self.table.refs(), &settings, self.now);
-        planned.map(|plan| expiry_numbers(&plan)).map_err(refused)
+        planned.map(|plan| plan.forecast()).map_err(refused)
     }
 
     fn manifests(&self) -> Result<Numbers, NoPreview> {
         let settings = ManifestRewrite::resolve(self.options, self.properties()).map_err(refused)?;
         check_metadata(self.table).map_err(refused)?;
         check_manifest_settings(self.table, &settings).map_err(refused)?;
-        Ok(manifest_numbers(self.table, self.state.clone()?, &settings))
+        let manifests = &self.state.clone()?.manifests;
+        let plan = plan_manifests(&self.table.metadata, manifests, &settings);
+        let mut numbers = plan.forecast();
+        numbers.insert("manifests".to_owned(), Some(manifests.len() as u64));
+        Ok(numbers)
     }
 
     fn orphans(&self) -> Result<Numbers, NoPreview> {
         OrphanRemoval::resolve(self.options, self.properties(), self.now).map_err(refused)?;
         check_metadata(self.table).map_err(refused)?;
-        Ok(numbers([("orphan_files", None)]))
+        Ok(Numbers::from([("orphan_files".to_owned(), None)]))
     }
 
     fn note(&self, action: Action) -> Option<String> {
@@ -189,108 +190,6 @@ impl PreviewRequest<'_> {
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn refused(reason: impl ToString) -> NoPreview {
     NoPreview::Refused(reason.to_string())
-}
-
-fn numbers<const N: usize>(pairs: [(&str, Option<u64>); N]) -> Numbers {
-    pairs
-        .into_iter()
-        .map(|(name, number)| (name.to_owned(), number))
-        .collect()
-}
-
-fn rewrite_numbers(plan: &RewritePlan) -> Numbers {
-    let files = || plan.groups.iter().flat_map(|group| &group.files);
-    let deletes =
-        SharedDeletes::of(files().flat_map(|file| [&file.position_deletes, &file.equality_deletes]));
-    let deletes: usize = deletes.iter().map(|shared| shared.files().count()).sum();
-    let mut numbers = numbers([
-        ("files_considered", Some(plan.files_considered)),
-        ("files_in", Some(files().count() as u64)),
-        (
-            "bytes_in",
-            Some(plan.groups.iter().map(|group| group.input_bytes).sum()),
-        ),
-        (
-            "rows_in",
-            Some(files().map(|file| file.data.file.record_count()).sum()),
-        ),
-        (
-            "files_out",
-            Some(plan.groups.iter().map(|group| group.output_files as u64).sum()),
-        ),
-        ("file_groups", Some(plan.groups.len() as u64)),
-        ("delete_files_applied", Some(deletes as u64)),
-    ]);
-    numbers.extend(skipped_numbers(&plan.skipped));
-    numbers
-}
-
-fn expiry_numbers(plan: &ExpiryPlan) -> Numbers {
-    // Which files go is known only once the manifests of every snapshot were read.
-    numbers([
-        ("snapshots", Some(plan.snapshots.len() as u64)),
-        ("refs", Some(plan.refs.len() as u64)),
-        ("data_files", None),
-    ])
-}
-
-fn position_delete_numbers(plan: &DeletePlan<DeleteFileGroup>) -> Numbers {
-    let files = || plan.groups.iter().flat_map(|group| &group.files);
-    let mut numbers = numbers([
-        ("files_considered", Some(plan.files_considered)),
-        ("files_in", Some(files().count() as u64)),
-        (
-            "bytes_in",
-            Some(plan.groups.iter().map(|group| group.input_bytes).sum()),
-        ),
-        (
-            "rows_in",
-            Some(files().map(|file| file.file.record_count()).sum()),
-        ),
-        // Which positions still apply is known only once the files were read.
-        ("files_out", None),
-        ("file_groups", Some(plan.groups.len() as u64)),
-    ]);
-    numbers.extend(skipped_numbers(&plan.skipped));
-    numbers
-}
-
-fn vector_numbers(plan: &DeletePlan<VectorGroup>) -> Numbers {
-    let files = || plan.groups.iter().flat_map(VectorGroup::files);
-    // Vectors share Puffin files.
-    let paths: HashSet<_> = files().map(|file| file.file.file_path()).collect();
-    let mut numbers = numbers([
-        ("files_considered", Some(plan.files_considered)),
-        ("files_in", Some(paths.len() as u64)),
-        (
-            "rows_in",
-            Some(files().map(|file| file.file.record_count()).sum()),
-        ),
-        ("files_out", None),
-        ("file_groups", Some(plan.groups.len() as u64)),
-    ]);
-    numbers.extend(skipped_numbers(&plan.skipped));
-    numbers
-}
-
-fn skipped_numbers(skipped: &BTreeMap<SkipReason, u64>) -> impl Iterator<Item = (String, Option<u64>)> {
-    skipped
-        .iter()
-        .map(|(reason, files)| (format!("skipped_{}", reason.as_str()), Some(*files)))
-}
-
-/// Manifests that a rewrite would replace, and about how many it would leave in their place.
-fn manifest_numbers(table: &LoadedTable, state: &TableState, settings: &ManifestRewrite) -> Numbers {
-    let plan = plan_manifests(&table.metadata, &state.manifests, settings);
-    let replaced = plan.iter().map(|shelf| shelf.replaced().count() as u64).sum();
-    numbers([
-        ("manifests", Some(state.manifests.len() as u64)),
-        ("manifests_in", Some(replaced)),
-        (
-            "manifests_out",
-            Some(plan.iter().map(|shelf| shelf.expected).sum()),
-        ),
-    ])
 }
 
 #[cfg(test)]

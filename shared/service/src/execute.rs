@@ -335,6 +335,7 @@ fn failed(action: Action, cause: String, elapsed_seconds: f64) -> SliceEnd {
         outcome: Err(cause.clone()),
         elapsed_seconds,
         metrics: std::collections::BTreeMap::new(),
+        predicted: Default::default(),
         preview: None,
     };
     SliceEnd::Verdict(Verdict::Failed(cause), Some(result))

@@ -289,6 +289,7 @@ fn nothing_to_do(action: Action, work: &NativeWork) -> ActionResult {
         )),
         elapsed_seconds: 0.0,
         metrics: Default::default(),
+        predicted: Default::default(),
         preview: None,
     }
 }

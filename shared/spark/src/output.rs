@@ -72,6 +72,7 @@ pub fn read_output(action: Action, document: &str, elapsed: Duration) -> Result<
         metrics: metrics
             .map(|(name, count)| (name.to_owned(), Metric::Count(count)))
             .collect(),
+        predicted: BTreeMap::new(),
         preview: None,
     })
 }

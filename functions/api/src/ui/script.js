@@ -260,10 +260,13 @@ function results(job) {
   if (!job.results) return h("p", { class: "quiet" }, "Results come when the job has ended.");
   return h("div", {}, job.results.map((result) => {
     const { source, note, ...numbers } = result.preview ?? {};
+    const predicted = result.predicted ?? {};
     const pairs = Object.entries({ ...result.metrics, ...numbers });
+    const shown = (name, value) => (name.startsWith("bytes") && value !== null ? bytes(value) : count(value));
+    const expected = (name) => (name in predicted ? ` (planned ${shown(name, predicted[name])})` : "");
     return [h("h3", {}, result.action, " ", statusOf(result.success ? "completed" : "failed")),
       h("p", {}, result.error ?? (result.preview ? [source === "cached" ? "from kept health" : "", note].filter(Boolean).join(": ") : result.message)),
-      facts(pairs.map(([name, value]) => [name.replaceAll("_", " "), name.startsWith("bytes") && value !== null ? bytes(value) : count(value)]))];
+      facts(pairs.map(([name, value]) => [name.replaceAll("_", " "), shown(name, value) + expected(name)]))];
   }).flat());
 }
 

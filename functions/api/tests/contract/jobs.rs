@@ -29,6 +29,7 @@ fn compacted() -> ActionResult {
         outcome: Ok("Compacted 847 files into 52 files".into()),
         elapsed_seconds: 124.8,
         metrics: BTreeMap::from([("files_in".to_owned(), Metric::Count(847))]),
+        predicted: BTreeMap::new(),
         preview: None,
     }
 }

@@ -18,6 +18,7 @@ fn new(number: u128) -> NewJob {
 
 fn result(action: Action) -> ActionResult {
     ActionResult {
+        predicted: Default::default(),
         preview: None,
         ..dry_run_result(action, None)
     }

@@ -62,6 +62,7 @@ pub(crate) fn result(action: Action, outcome: Result<String, String>) -> ActionR
         outcome,
         elapsed_seconds: 1.0,
         metrics: BTreeMap::new(),
+        predicted: Default::default(),
         preview: None,
     }
 }

@@ -6,7 +6,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use snowpack_catalog::{LoadedTable, TableChange};
 use snowpack_domain::{Expiry, Timestamp};
 use snowpack_manifest::read_manifest_list;
-use snowpack_plan::{ExpiryPlan, plan_expiry};
+use snowpack_plan::{ExpiryPlan, Forecast, Numbers, plan_expiry};
 use uuid::Uuid;
 
 use crate::commit::{Mark, Proposal, Proposed};
@@ -22,6 +22,17 @@ pub(crate) struct ExpireProposal {
     pub(crate) settings: Expiry,
     /// Ages count up to this instant, the same on every attempt.
     pub(crate) now: Timestamp,
+}
+
+impl ExpireProposal {
+    /// What is expected of it on the table as just loaded.
+    ///
+    /// # Errors
+    /// As planning.
+    pub(crate) fn forecast(&self, table: &LoadedTable) -> Result<Numbers, EngineError> {
+        let plan = plan_expiry(&table.metadata, table.refs(), &self.settings, self.now)?;
+        Ok(plan.forecast())
+    }
 }
 
 /// What an expiry removed from the metadata.

@@ -33,14 +33,15 @@ where
     N: Fn() -> snowpack_domain::Timestamp + Send + Sync,
 {
     let committed = committer.commit(&proposal).await;
-    let mut unused = proposal.into_written();
+    let work = proposal.into_work();
+    let mut unused = work.written;
     match &committed {
         Ok(committed) => unused.retain(|path| !committed.outcome.created.contains(path)),
         Err(EngineError::Unknown { .. }) => unused.clear(),
         Err(_) => {}
     }
     discard_uncommitted(io, &unused).await;
-    Ok(report(&committed?.outcome))
+    Ok(report(&committed?.outcome).predicted(work.forecast.unwrap_or_default()))
 }
 
 fn report(done: &Rearranged) -> Report {

@@ -9,7 +9,7 @@ use iceberg::spec::{ManifestContentType, ManifestFile, Snapshot};
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{ManifestRewrite, Timestamp};
 use snowpack_manifest::read_manifest_list;
-use snowpack_plan::plan_manifests;
+use snowpack_plan::{Forecast, Numbers, plan_manifests};
 use snowpack_service::ports::Supervisor;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -43,8 +43,10 @@ pub(crate) struct ManifestsProposal<'a, S, N> {
 /// What attempts have written so far.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
+    /// What the first attempt expected.
+    pub(super) forecast: Option<Numbers>,
     shelves: Vec<FinishedShelf>,
-    written: Vec<String>,
+    pub(super) written: Vec<String>,
 }
 
 /// What the rewrite did.
@@ -61,9 +63,9 @@ pub(crate) struct Rearranged {
 }
 
 impl<S, N> ManifestsProposal<'_, S, N> {
-    /// Every manifest written, committed or not.
-    pub(crate) fn into_written(self) -> Vec<String> {
-        self.work.into_inner().written
+    /// What was expected, and every manifest written, committed or not.
+    pub(super) fn into_work(self) -> Work {
+        self.work.into_inner()
     }
 }
 
@@ -122,7 +124,9 @@ impl<S: Supervisor, N: Fn() -> Timestamp> ManifestsProposal<'_, S, N> {
             .map(|shelf| (shelf.spec_id, shelf.content))
             .collect();
         let mut workshop = Workshop::new(base, &mut work.written);
-        for shelf in plan_manifests(&base.metadata, manifests, &self.settings) {
+        let plan = plan_manifests(&base.metadata, manifests, &self.settings);
+        work.forecast.get_or_insert_with(|| plan.forecast());
+        for shelf in plan {
             if !done.contains(&(shelf.spec_id, shelf.content)) {
                 let writer = ShelfWriter::new(base, self.supervisor, self.settings.target_bytes);
                 work.shelves.push(writer.write(shelf, &mut workshop).await?);

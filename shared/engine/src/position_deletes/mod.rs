@@ -19,7 +19,7 @@ use std::sync::Arc;
 use iceberg::spec::FormatVersion;
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{Action, JobId, PositionDeleteCompaction, Timestamp};
-use snowpack_plan::{DeleteFileGroup, TARGET_SUMMARY_KEY, plan_position_deletes};
+use snowpack_plan::{DeleteFileGroup, Forecast as _, TARGET_SUMMARY_KEY, plan_position_deletes};
 use snowpack_service::ports::Supervisor;
 
 use group::{DeleteContext, rewrite_group};
@@ -60,7 +60,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
         }
         let plan = plan_position_deletes(table, &self.settings, self.job).await?;
         let before = Done::before(&table.metadata, Action::RewritePositionDeleteFiles, self.job);
-        let tally = Tally::new(&plan.skipped, before);
+        let tally = Tally::new(&plan.skipped, plan.forecast(), before);
         if plan.groups.is_empty() {
             let done = tally.has_commits().then(|| tally.packed());
             return Ok(

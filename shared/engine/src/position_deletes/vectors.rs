@@ -11,7 +11,7 @@ use iceberg::spec::DataFile;
 use roaring::RoaringTreemap;
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{Action, Timestamp, Verification};
-use snowpack_plan::{Conversion, LiveFile, VectorGroup, plan_vectors};
+use snowpack_plan::{Conversion, Forecast as _, LiveFile, VectorGroup, plan_vectors};
 use snowpack_service::ports::Supervisor;
 
 use super::PositionDeleteRewrite;
@@ -36,7 +36,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> PositionDele
     pub(super) async fn rewrite_vectors(&self, table: &LoadedTable) -> Result<Report, EngineError> {
         let plan = plan_vectors(table, &self.settings, self.job).await?;
         let before = Done::before(&table.metadata, Action::RewritePositionDeleteFiles, self.job);
-        let tally = Tally::new(&plan.skipped, before);
+        let tally = Tally::new(&plan.skipped, plan.forecast(), before);
         if plan.groups.is_empty() {
             let done = tally.has_commits().then(|| tally.packed());
             return Ok(

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use snowpack_catalog::{Catalog, LoadedTable};
 use snowpack_domain::{Action, Compaction, JobId, OptionError, Timestamp};
 use snowpack_plan::{
-    Arrangement, FileGroup, LiveFile, RewritePlan, SharedDeletes, TARGET_SUMMARY_KEY, plan_rewrite,
+    Arrangement, FileGroup, Forecast as _, LiveFile, RewritePlan, SharedDeletes, TARGET_SUMMARY_KEY,
+    plan_rewrite,
 };
 use snowpack_service::ports::Supervisor;
 
@@ -63,7 +64,7 @@ impl<C: Catalog, S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Rewrite<'_, 
         self.cut_groups(&arrangement);
         let (_, plan) = plan_rewrite(table, &self.settings, self.job).await?;
         let before = Done::before(&table.metadata, Action::RewriteDataFiles, self.job);
-        let tally = Tally::new(&plan.skipped, before);
+        let tally = Tally::new(&plan.skipped, plan.forecast(), before);
         if plan.groups.is_empty() {
             let done = tally.has_commits().then(|| tally.compacted());
             return Ok(done.unwrap_or_else(|| tally.nothing_to_do(plan.files_considered, "data file")));

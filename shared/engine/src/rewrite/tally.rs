@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use snowpack_domain::{Metric, TableId};
-use snowpack_plan::SkipReason;
+use snowpack_plan::{Numbers, SkipReason};
 use snowpack_telemetry::events::COMMIT_CONFLICT;
 
 use crate::commit::{Conflict, Done, Replacement, puffin_file};
@@ -29,13 +29,16 @@ pub(crate) struct Tally {
     /// Compare-and-sets lost.
     pub(crate) conflicts: u64,
     skipped: BTreeMap<&'static str, u64>,
+    /// What the plan of this run expected.
+    forecast: Numbers,
 }
 
 impl Tally {
-    /// Starts with what the plan left alone and what the job's earlier commits did.
-    pub(crate) fn new(skipped: &BTreeMap<SkipReason, u64>, before: Done) -> Self {
+    /// Starts with what the plan left alone and expects, and what the job's earlier commits did.
+    pub(crate) fn new(skipped: &BTreeMap<SkipReason, u64>, forecast: Numbers, before: Done) -> Self {
         Self {
             before,
+            forecast,
             skipped: skipped
                 .iter()
                 .map(|(reason, count)| (reason.as_str(), *count))
@@ -112,7 +115,7 @@ impl Tally {
             let left = counted(count, noun);
             message.push_str(&format!("; left {left} that other writers changed meanwhile"));
         }
-        let mut report = Report::new(message, self.counts());
+        let mut report = Report::new(message, self.counts()).predicted(self.expected());
         for (reason, count) in &self.skipped {
             report
                 .metrics
@@ -144,6 +147,24 @@ impl Tally {
     }
 
     /// What failed and what was lost is this run's alone: a later slice takes it up again.
+    /// What was expected when this run began: what the job had done, and the rest as planned.
+    fn expected(&self) -> Numbers {
+        let mut expected = self.forecast.clone();
+        let done = [
+            ("files_in", self.before.files_in),
+            ("files_out", self.before.files_out),
+            ("bytes_in", self.before.bytes_in),
+            ("rows_in", self.before.rows_in),
+            ("file_groups", self.before.groups),
+        ];
+        for (name, done) in done {
+            if let Some(Some(planned)) = expected.get_mut(name) {
+                *planned = planned.saturating_add(done);
+            }
+        }
+        expected
+    }
+
     fn counts(&self) -> [(&'static str, u64); 12] {
         let whole = self.whole();
         [

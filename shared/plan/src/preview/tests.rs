@@ -65,7 +65,7 @@ fn a_rewrite_counts_files_deletes_and_what_is_left_alone() {
         .map(|name| number(&preview, name).unwrap())
         .collect();
     assert_eq!(counts, [7, 6, 60, 600, 1, 1, 2]);
-    assert_eq!(number(&preview, "skipped_too_few_files"), Some(1));
+    assert_eq!(number(&preview, "skipped.too_few_files"), Some(1));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn position_deletes_that_dangle_or_are_many_are_counted() {
         "files_considered",
         "files_in",
         "file_groups",
-        "skipped_too_few_files",
+        "skipped.too_few_files",
     ];
     assert_eq!(
         names.map(|name| number(&preview, name).unwrap_or_default()),

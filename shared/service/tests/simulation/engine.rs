@@ -108,6 +108,7 @@ impl Engine for SimulatedEngine {
             outcome: Ok("done".to_owned()),
             elapsed_seconds: 1.0,
             metrics: BTreeMap::new(),
+            predicted: BTreeMap::new(),
             preview: None,
         })
     }

@@ -27,6 +27,7 @@ fn result(action: Action) -> ActionResult {
             ("files_in".to_owned(), Metric::Count(847)),
             ("deleted_ratio".to_owned(), Metric::Ratio(0.1)),
         ]),
+        predicted: BTreeMap::new(),
         preview: None,
     }
 }

@@ -57,6 +57,9 @@ pub struct ResultBody {
     pub elapsed_seconds: f64,
     /// Numbers by name.
     pub metrics: BTreeMap<String, Number>,
+    /// What the plan expected before anything was done, in numbers named as those of a dry run and as the metrics.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub predicted: BTreeMap<String, u64>,
     /// What it would do; dry runs only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<PreviewBody>,
@@ -123,6 +126,7 @@ impl From<&ActionResult> for ResultBody {
             metrics: metrics
                 .filter_map(|(name, metric)| Some((name.clone(), number(*metric)?)))
                 .collect(),
+            predicted: result.predicted.clone(),
             preview: result.preview.as_ref().map(PreviewBody::from),
         }
     }

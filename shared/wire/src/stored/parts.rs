@@ -47,6 +47,8 @@ pub(super) struct ResultDocument {
     outcome: OutcomeDocument,
     elapsed_seconds: Fraction,
     metrics: BTreeMap<String, MetricDocument>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    predicted: BTreeMap<String, u64>,
     preview: Option<PreviewDocument>,
 }
 
@@ -134,6 +136,7 @@ impl From<&ActionResult> for ResultDocument {
                 .iter()
                 .map(|(name, value)| (name.clone(), metric(value)))
                 .collect(),
+            predicted: result.predicted.clone(),
             preview: result.preview.as_ref().map(PreviewDocument::from),
         }
     }
@@ -157,6 +160,7 @@ impl ResultDocument {
                 .into_iter()
                 .map(|(name, value)| (name, metric(value)))
                 .collect(),
+            predicted: self.predicted,
             preview: self.preview.map(PreviewDocument::into_preview).transpose()?,
         })
     }

@@ -68,6 +68,7 @@ fn full_job() -> Job {
                 outcome: Ok("Compacted 847 files into 52 files".into()),
                 elapsed_seconds: 124.8,
                 metrics,
+                predicted: BTreeMap::new(),
                 preview: Some(preview),
             },
             ActionResult {
@@ -75,6 +76,7 @@ fn full_job() -> Job {
                 outcome: Err("\"no\"\n".into()),
                 elapsed_seconds: 0.0,
                 metrics: BTreeMap::new(),
+                predicted: BTreeMap::new(),
                 preview: None,
             },
         ],

@@ -69,7 +69,39 @@ async fn slices_add_up_to_what_one_run_does() {
         assert_eq!(result.outcome, Ok("Compacted 15 files into 3 files".to_owned()));
         assert_eq!(result.metrics["rows_in"], Metric::Count(150));
         assert_eq!(counts(&result), counts(&whole));
+        for result in [&whole, &result] {
+            for name in ["files_in", "files_out", "bytes_in", "rows_in", "file_groups"] {
+                assert_eq!(
+                    result.metrics[name],
+                    Metric::Count(result.predicted[name]),
+                    "{name}"
+                );
+            }
+        }
     }
+}
+
+#[tokio::test]
+async fn every_action_that_plans_says_what_it_expected() {
+    let fixture = Fixture::new(FormatVersion::V2).await;
+    fixture.rewrite_for(1, FakeSupervisor::default()).await.unwrap();
+    for (action, name) in [
+        (Action::RewriteManifests, "manifests_in"),
+        (Action::ExpireSnapshots, "snapshots"),
+        (Action::RewritePositionDeleteFiles, "files_in"),
+    ] {
+        let done = fixture.run_for(1, action, true, FakeSupervisor::default()).await;
+        let done = done.unwrap();
+        assert_eq!(
+            done.metrics[name],
+            Metric::Count(done.predicted[name]),
+            "{action}"
+        );
+    }
+    let orphans = fixture
+        .run_for(1, Action::RemoveOrphanFiles, true, FakeSupervisor::default())
+        .await;
+    assert!(orphans.unwrap().predicted.is_empty(), "only a listing can tell");
 }
 
 #[tokio::test]

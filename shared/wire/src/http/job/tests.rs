@@ -44,6 +44,7 @@ fn result(action: Action, outcome: Result<&str, &str>, elapsed_seconds: f64) -> 
         outcome: outcome.map(str::to_owned).map_err(str::to_owned),
         elapsed_seconds,
         metrics: BTreeMap::new(),
+        predicted: BTreeMap::new(),
         preview: None,
     }
 }
