@@ -9,8 +9,8 @@ from pyiceberg.transforms import IdentityTransform
 
 from lake import DATABASE, SCHEMA
 
-# The worker keeps 60 s of an invocation to commit what it has, so that this leaves it a second to work.
-INVOCATION_SECONDS = 61
+# The worker keeps 60 s of an invocation to commit what it has, so that this leaves it three seconds to work.
+INVOCATION_SECONDS = 63
 PARTITIONS = 400
 BOTH = ["rewrite_data_files", "rewrite_manifests"]
 
