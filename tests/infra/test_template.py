@@ -244,7 +244,7 @@ def test_every_kind_of_catalog_can_be_deployed_and_only_the_worker_commits():
     assert not any(commits.values())
     for name in ("CatalogCredential", "CatalogToken"):
         assert TEMPLATE["Parameters"][name]["NoEcho"] is True
-        assert {"Ref": name} in TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].values()
+        assert json.dumps({"Ref": name}) in json.dumps(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
 
 
 def test_functions_join_subnets_only_if_told_to():

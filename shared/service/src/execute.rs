@@ -25,6 +25,9 @@ use crate::send::send;
 /// Delay of a message that arrives under drain mode.
 const DRAIN_RETRY_SECONDS: u32 = 60;
 
+/// Why a slice that got nowhere is tried again, and in the end not.
+const TOO_LITTLE_TIME: &str = "nothing could be finished in the time of one invocation: give the worker more memory, or the action less to do";
+
 /// How long a slice may take and how often it reports.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -71,7 +74,7 @@ pub struct Worker<S, Q, E, C> {
 /// How the actions of a slice ended.
 enum SliceEnd {
     Verdict(Verdict, Option<ActionResult>),
-    OutOfTime,
+    OutOfTime(Action, f64),
     Retry(Action, String, f64),
     Elsewhere(RemoteRun, u32),
     Revoked,
@@ -234,10 +237,10 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
     }
 
     async fn end_slice(&self, job: &Job, guard: &Guard<S, C>, end: SliceEnd) -> Result<Handled, Failure> {
-        let released = match spend_last_attempt(job, end) {
+        let released = match spend_last_attempt(job, without_endless_slices(end, guard.got_nowhere())) {
             SliceEnd::Revoked => return Ok(Handled::Revoked),
             SliceEnd::Verdict(verdict, last) => return self.finish(job, guard, verdict, last).await,
-            SliceEnd::OutOfTime => guard.release(None).await.map(|()| (0, None)),
+            SliceEnd::OutOfTime(..) => guard.release(None).await.map(|()| (0, None)),
             SliceEnd::Elsewhere(run, resume_after_seconds) => match guard.release_to(&run).await {
                 Err(Lost::Fence) => return self.leave_run(job, &run).await,
                 released => released.map(|()| (resume_after_seconds, None)),
@@ -304,6 +307,16 @@ impl<S: JobStore, Q: JobQueue, E: Engine, C: Clock + Clone> Worker<S, Q, E, C> {
     }
 }
 
+/// A slice that got nowhere is a fault: with the same time the next one will hardly do better, and a job must end.
+fn without_endless_slices(end: SliceEnd, got_nowhere: bool) -> SliceEnd {
+    match end {
+        SliceEnd::OutOfTime(action, elapsed_seconds) if got_nowhere => {
+            SliceEnd::Retry(action, TOO_LITTLE_TIME.to_owned(), elapsed_seconds)
+        }
+        other => other,
+    }
+}
+
 /// A fault that may pass is final once the attempts are spent.
 fn spend_last_attempt(job: &Job, end: SliceEnd) -> SliceEnd {
     match end {
@@ -319,7 +332,7 @@ fn spend_last_attempt(job: &Job, end: SliceEnd) -> SliceEnd {
 fn stopped(action: Action, stop: ActionStop, elapsed_seconds: f64) -> SliceEnd {
     match stop {
         ActionStop::Revoked => SliceEnd::Revoked,
-        ActionStop::OutOfTime => SliceEnd::OutOfTime,
+        ActionStop::OutOfTime => SliceEnd::OutOfTime(action, elapsed_seconds),
         ActionStop::Elsewhere {
             run,
             resume_after_seconds,

@@ -27,6 +27,7 @@ pub(crate) struct Guard<S, C> {
     crash: Option<CrashPoint>,
     remote_run: Option<RemoteRun>,
     revoked: AtomicBool,
+    got_on: AtomicBool,
     progress: Mutex<Option<Progress>>,
     confirmed_at: Mutex<Timestamp>,
 }
@@ -52,6 +53,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             crash,
             remote_run: job.remote_run.clone(),
             revoked: AtomicBool::new(false),
+            got_on: AtomicBool::new(false),
             progress: Mutex::new(None),
             confirmed_at: Mutex::new(now),
         }
@@ -71,8 +73,16 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
 
     /// Keeps the result of a finished action in the store.
     pub(crate) async fn keep_result(&self, result: &ActionResult) -> Result<(), Lost> {
-        self.update(|job, now| domain::keep_result(job, self.fence, result.clone(), now))
-            .await
+        let kept = self.update(|job, now| domain::keep_result(job, self.fence, result.clone(), now));
+        kept.await?;
+        self.got_on.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether this slice came neither to a commit nor to a delete nor to the end of an action, though nobody asked it
+    /// to stop: the next one would not either.
+    pub(crate) fn got_nowhere(&self) -> bool {
+        !self.got_on.load(Ordering::SeqCst) && !self.shutdown.is_cancelled()
     }
 
     /// Hands the job back for a later slice; after a fault, with its cause.
@@ -173,7 +183,10 @@ impl<S: JobStore, C: Clock + Clone> Supervisor for Guard<S, C> {
             return Err(ActionStop::Revoked);
         }
         match self.renew().await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.got_on.store(true, Ordering::SeqCst);
+                Ok(())
+            }
             Err(Lost::Fence) => Err(ActionStop::Revoked),
             Err(Lost::Contact(error)) => Err(ActionStop::Failed {
                 cause: error.to_string(),

@@ -133,6 +133,35 @@ async fn a_slice_that_runs_out_of_time_goes_on_without_repeating() {
 }
 
 #[tokio::test]
+async fn slices_that_get_nowhere_come_to_an_end() {
+    let world = world();
+    *world.engine.script.lock().unwrap() = vec![Behaviour::RunOutOfTime; 3];
+    let job = world.submit(&BOTH).await.unwrap();
+    for handled in [Handled::Yielded, Handled::Yielded, Handled::Finished] {
+        assert_eq!(handle(&world, &job.id).await, handled);
+    }
+    let failed = world.job(&job.id).await;
+    let error = failed.error.unwrap();
+    assert!(
+        error.starts_with("gave up after 3 attempts: nothing could be finished"),
+        "{error}"
+    );
+    check(&world, &job.id).await;
+}
+
+#[tokio::test]
+async fn a_slice_that_is_told_to_stop_costs_nothing() {
+    let world = world();
+    *world.engine.script.lock().unwrap() = vec![Behaviour::RunOutOfTime];
+    let job = world.submit(&BOTH).await.unwrap();
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    let handled = world.worker.handle(&job.id, None, stopped).await;
+    assert_eq!(handled.unwrap(), Handled::Yielded);
+    assert_eq!(world.job(&job.id).await.attempt, 1);
+}
+
+#[tokio::test]
 async fn cancelling_a_running_job_stops_it_and_frees_the_table_at_once() {
     let world = std::sync::Arc::new(world());
     world
