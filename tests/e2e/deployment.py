@@ -19,7 +19,8 @@ DEPLOY_SECONDS = 300
 def deploy(emulator, directory, parameters, stack=STACK, binaries=places.binary):
     """Deploys, or deploys again, and returns the stack's outputs by name."""
     emulator.client("s3").create_bucket(Bucket="deployment")
-    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    # SAM ends an unquoted value at the first space.
+    overrides = [f'{name}="{value}"' for name, value in parameters.items()]
     command = [
         places.tool("sam", "sam"), "deploy", "--template-file", stage(directory, binaries), "--stack-name", stack,
         "--s3-bucket", "deployment", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar", "--no-fail-on-empty-changeset",

@@ -14,7 +14,7 @@ from lake import REGIONS, SCHEMA
 
 ENROLLED = {"snowpack.maintenance_enabled": "true"}
 # Three schedules of a minute each in a row, and a worker's cold start on a busy machine.
-PATIENCE_SECONDS = 420
+PATIENCE_SECONDS = 300
 WRITER_PAUSE_SECONDS = 1.0
 FIRST_NEW_ID = 1_000_000
 
@@ -36,13 +36,13 @@ class Writer(threading.Thread):
     def __init__(self, lake, table):
         super().__init__()
         self._lake, self._table = lake, table
-        self._stop = threading.Event()
+        self._told_to_stop = threading.Event()
         self.ids = []
         self.failure = None
 
     def run(self):
         try:
-            while not self._stop.wait(WRITER_PAUSE_SECONDS):
+            while not self._told_to_stop.wait(WRITER_PAUSE_SECONDS):
                 self._append(FIRST_NEW_ID + len(self.ids))
         except Exception as failure:  # shown by whoever stops the writer
             self.failure = failure
@@ -57,7 +57,7 @@ class Writer(threading.Thread):
         raise AssertionError(f"the row {number} could not be appended: the writer is kept out")
 
     def stop(self):
-        self._stop.set()
+        self._told_to_stop.set()
         self.join()
         if self.failure:
             raise self.failure
