@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use snowpack_api::{Api, Ports};
-use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
+use snowpack_aws::{AwsClients, DynamoStore, SqsQueue};
 use snowpack_plan::CatalogTables;
 use snowpack_service::{SystemClock, TimeSortedIds};
 use snowpack_settings::{Environment, FunctionSettings};
@@ -17,8 +17,8 @@ async fn main() -> anyhow::Result<()> {
     let settings = FunctionSettings::read(&environment)?;
     snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
     let clients = AwsClients::load().await;
-    let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
-    let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
+    let catalog = clients
+        .catalog(&settings.catalog)
         .await
         .context("opening the catalog")?;
     let ports = Ports {

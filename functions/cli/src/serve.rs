@@ -12,7 +12,7 @@ use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_plan::CatalogTables;
 use snowpack_service::ports::Clock as _;
 use snowpack_service::{CrashPoint, Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep};
-use snowpack_settings::{Environment, RunSettings};
+use snowpack_settings::{Environment, run_limits};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -117,7 +117,7 @@ impl Server {
         tasks.spawn(upkeep.clone().keep_synced());
         tasks.spawn(upkeep.clone().keep_swept());
         if let Some(every) = workforce.orchestrate_every {
-            tasks.spawn(upkeep.orchestrate(every, RunSettings::read(&environment)?));
+            tasks.spawn(upkeep.orchestrate(every, run_limits(&environment)?));
         }
         let address = listener.local_addr()?;
         let router = router(&store, &queue, tables)?;

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
-use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
+use snowpack_aws::{AwsClients, DynamoStore, SqsQueue};
 use snowpack_orchestrator::{answer, read_event};
 use snowpack_plan::CatalogTables;
-use snowpack_service::{Orchestrator, RunLimits, RunPorts, SystemClock, TimeLimit, TimeSortedIds};
-use snowpack_settings::{Environment, FunctionSettings, RunSettings};
+use snowpack_service::{Orchestrator, RunPorts, SystemClock, TimeLimit, TimeSortedIds};
+use snowpack_settings::{Environment, FunctionSettings, run_limits};
 use snowpack_telemetry::request_span;
 use tracing::Instrument as _;
 
@@ -22,10 +22,10 @@ async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
     let settings = FunctionSettings::read(&environment)?;
     snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
-    let limits = RunSettings::read(&environment)?;
+    let limits = run_limits(&environment)?;
     let clients = AwsClients::load().await;
-    let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
-    let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
+    let catalog = clients
+        .catalog(&settings.catalog)
         .await
         .context("opening the catalog")?;
     let ports = RunPorts {
@@ -35,10 +35,6 @@ async fn main() -> anyhow::Result<()> {
             .within(settings.scope),
         clock: SystemClock,
         ids: Arc::new(TimeSortedIds::default()),
-    };
-    let limits = RunLimits {
-        max_submissions: limits.max_submissions,
-        max_active_jobs: limits.max_active_jobs,
     };
     let orchestrator = Arc::new(Orchestrator::new(ports, settings.policy, limits));
     let handler = service_fn(move |event: LambdaEvent<Value>| {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::{Value, json};
-use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory};
+use snowpack_aws::{AwsClients, DynamoStore};
 use snowpack_plan::CatalogTables;
 use snowpack_service::{HealthBook, SystemClock, TableCache, TimeLimit, sync_health, sync_tables};
 use snowpack_settings::{Environment, FunctionSettings};
@@ -22,8 +22,8 @@ async fn main() -> anyhow::Result<()> {
     let settings = FunctionSettings::read(&environment)?;
     snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
     let clients = AwsClients::load().await;
-    let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
-    let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
+    let catalog = clients
+        .catalog(&settings.catalog)
         .await
         .context("opening the catalog")?;
     let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));

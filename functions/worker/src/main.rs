@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
-use snowpack_aws::{AwsClients, DynamoStore, S3StorageFactory, SqsQueue};
+use snowpack_aws::{AwsClients, DynamoStore, SqsQueue};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_service::{CrashPoint, Limits, SystemClock, Worker};
 use snowpack_settings::{Environment, FunctionSettings};
@@ -24,8 +24,8 @@ async fn main() -> anyhow::Result<()> {
     let clients = AwsClients::load().await;
     let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
     let queue = Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url));
-    let s3 = Arc::new(S3StorageFactory::new(clients.s3()));
-    let catalog = snowpack_catalog::open(&settings.catalog, Some(s3))
+    let catalog = clients
+        .catalog(&settings.catalog)
         .await
         .context("opening the catalog")?;
     let catalog = Arc::new(catalog);

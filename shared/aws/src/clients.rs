@@ -1,5 +1,6 @@
 //! Clients of the AWS services: one HTTP client, one source of credentials and region, bounded patience.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -7,6 +8,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_types::service_config::ServiceConfigKey;
+use snowpack_catalog::{AnyCatalog, CatalogConfig, CatalogError};
+
+use crate::s3::S3StorageFactory;
 
 /// A service endpoint answers a connect within milliseconds; this is a network that drops packets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,6 +51,16 @@ impl AwsClients {
             .load()
             .await;
         Self { config }
+    }
+
+    /// Opens the catalog that a function works on; its tables' files are reached with these credentials, unless it hands
+    /// out others.
+    ///
+    /// # Errors
+    /// As [`snowpack_catalog::open`].
+    pub async fn catalog(&self, config: &CatalogConfig) -> Result<AnyCatalog, CatalogError> {
+        let objects = Arc::new(S3StorageFactory::new(self.s3()));
+        snowpack_catalog::open(config, Some(objects)).await
     }
 
     /// A client of DynamoDB.

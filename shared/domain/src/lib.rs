@@ -41,7 +41,7 @@ pub use options::{
     OptionSpec, OptionValue, OrphanRemoval, PositionDeleteCompaction, PrefixMismatch, Properties,
     RewriteJobOrder, Strategy, UnknownVerification, Verification, option_specs,
 };
-pub use orchestration::{Candidate, Run, RunId, RunStatus, Shortlist, SkipCounts, benefit};
+pub use orchestration::{Candidate, Run, RunId, RunLimits, RunStatus, Shortlist, SkipCounts, benefit};
 pub use policy::{Advice, Policy, Situation};
 pub use recommendation::{Evidence, Issue, Recommendation, Severity, issues, recommend};
 pub use remote::{RemoteRun, forget_run, run_left_behind, yield_to_run};

@@ -243,6 +243,15 @@ impl SkipCounts {
     }
 }
 
+/// How much one run of the orchestrator may put in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunLimits {
+    /// Most jobs that one run submits.
+    pub max_submissions: usize,
+    /// Most jobs, pending or running, up to which a run submits more.
+    pub max_active_jobs: usize,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

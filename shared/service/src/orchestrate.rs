@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use snowpack_domain::{
-    CacheEntry, Candidate, DatabaseName, Drain, JobOptions, JobStatus, Lock, Policy, Run, RunId, Shortlist,
-    Situation, SkipCause, SubmitRefused, TableHealth, TableId, Timestamp, benefit,
+    CacheEntry, Candidate, DatabaseName, Drain, JobOptions, JobStatus, Lock, Policy, Run, RunId, RunLimits,
+    Shortlist, Situation, SkipCause, SubmitRefused, TableHealth, TableId, Timestamp, benefit,
 };
 use snowpack_telemetry::events::ORCHESTRATOR_RUN_COMPLETED;
 
@@ -30,15 +30,6 @@ use tally::Tally;
 const CONCURRENT_READS: usize = 8;
 /// Candidates kept beyond those that may be submitted, for tables that somebody else takes first.
 const SPARE_CANDIDATES: usize = 10;
-
-/// How much a run may put in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunLimits {
-    /// Most jobs that one run submits.
-    pub max_submissions: usize,
-    /// Most jobs, pending or running, up to which a run submits more.
-    pub max_active_jobs: usize,
-}
 
 /// What to look at. Empty lists: everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

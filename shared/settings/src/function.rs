@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use snowpack_catalog::{CatalogConfig, DatabaseScope};
-use snowpack_domain::{DatabaseName, Enrolment, Policy};
+use snowpack_domain::{DatabaseName, Enrolment, Policy, RunLimits};
 use snowpack_telemetry::Emf;
 
 use crate::catalog::{catalog, catalog_databases};
@@ -41,32 +41,21 @@ pub struct SweeperSettings {
     pub metrics: Option<Emf>,
 }
 
-/// How much one run of the orchestrator may put in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunSettings {
-    /// Most jobs that one run submits.
-    pub max_submissions: usize,
-    /// Most jobs, pending or running, up to which a run submits more.
-    pub max_active_jobs: usize,
-}
-
-impl RunSettings {
-    /// Reads `SNOWPACK_MAX_SUBMISSIONS` and `SNOWPACK_MAX_ACTIVE_JOBS`.
-    ///
-    /// # Errors
-    /// [`SettingsError`] naming each that is not a number of at least 1.
-    pub fn read(environment: &Environment) -> Result<Self, SettingsError> {
-        let mut problems = Problems::default();
-        let max_submissions = problems.note(count(environment, "SNOWPACK_MAX_SUBMISSIONS", 50));
-        let max_active_jobs = problems.note(count(environment, "SNOWPACK_MAX_ACTIVE_JOBS", 20));
-        let settings = max_submissions
-            .zip(max_active_jobs)
-            .map(|(max_submissions, max_active_jobs)| Self {
-                max_submissions,
-                max_active_jobs,
-            });
-        problems.or(settings)
-    }
+/// Reads `SNOWPACK_MAX_SUBMISSIONS` and `SNOWPACK_MAX_ACTIVE_JOBS`.
+///
+/// # Errors
+/// [`SettingsError`] naming each that is not a number of at least 1.
+pub fn run_limits(environment: &Environment) -> Result<RunLimits, SettingsError> {
+    let mut problems = Problems::default();
+    let max_submissions = problems.note(count(environment, "SNOWPACK_MAX_SUBMISSIONS", 50));
+    let max_active_jobs = problems.note(count(environment, "SNOWPACK_MAX_ACTIVE_JOBS", 20));
+    let limits = max_submissions
+        .zip(max_active_jobs)
+        .map(|(max_submissions, max_active_jobs)| RunLimits {
+            max_submissions,
+            max_active_jobs,
+        });
+    problems.or(limits)
 }
 
 fn count(environment: &Environment, variable: &'static str, default: usize) -> Result<usize, Problem> {
@@ -254,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_run_has_limits() {
-        let read = |value| RunSettings::read(&Environment::from_pairs([("SNOWPACK_MAX_SUBMISSIONS", value)]));
+        let read = |value| run_limits(&Environment::from_pairs([("SNOWPACK_MAX_SUBMISSIONS", value)]));
         let default = read(" ").unwrap();
         assert_eq!((default.max_submissions, default.max_active_jobs), (50, 20));
         assert_eq!(read("7").unwrap().max_submissions, 7);

@@ -15,7 +15,7 @@ mod variables;
 pub use catalog::{catalog, catalog_databases};
 pub use deployment::deployment;
 pub use environment::{Environment, Problem, SettingsError};
-pub use function::{FunctionSettings, RunSettings, StoreSettings, SweeperSettings, crash_at, policy};
+pub use function::{FunctionSettings, StoreSettings, SweeperSettings, crash_at, policy, run_limits};
 pub use spark::{SparkSettings, spark};
 pub use telemetry::metrics;
 pub use variables::{VARIABLES, Variable};

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use snowpack_catalog::AnyCatalog;
-use snowpack_domain::Policy;
+use snowpack_domain::{Policy, RunLimits};
 use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_plan::CatalogTables;
 use snowpack_service::{
-    HealthBook, Orchestrator, RunLimits, RunPorts, RunRequest, SystemClock, TableCache, TimeLimit,
-    TimeSortedIds, sweep, sync_health, sync_tables,
+    HealthBook, Orchestrator, RunPorts, RunRequest, SystemClock, TableCache, TimeLimit, TimeSortedIds, sweep,
+    sync_health, sync_tables,
 };
-use snowpack_settings::RunSettings;
 use tokio_util::sync::CancellationToken;
 
 /// Time between syncs of the table cache, as on AWS (operations.md, Functions).
@@ -65,17 +64,13 @@ impl Upkeep {
     }
 
     /// Submits what is due, again and again.
-    pub(super) async fn orchestrate(self, every: Duration, settings: RunSettings) -> anyhow::Result<()> {
+    pub(super) async fn orchestrate(self, every: Duration, limits: RunLimits) -> anyhow::Result<()> {
         let ports = RunPorts {
             store: Arc::clone(&self.store),
             queue: Arc::clone(&self.queue),
             tables: self.tables.clone(),
             clock: SystemClock,
             ids: Arc::new(TimeSortedIds::default()),
-        };
-        let limits = RunLimits {
-            max_submissions: settings.max_submissions,
-            max_active_jobs: settings.max_active_jobs,
         };
         let orchestrator = Orchestrator::new(ports, self.policy.clone(), limits);
         while !self.is_stopped_within(every).await {

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use iceberg::spec::{FormatVersion, Operation};
 use proptest::prelude::*;
-use snowpack_domain::{JobOptions, Metric, Properties};
+use snowpack_domain::{JobId, JobOptions, Metric, Properties};
+use snowpack_plan::{ACTION_SUMMARY_KEY, JOB_SUMMARY_KEY};
 use snowpack_service::ports::ActionStop;
 use snowpack_telemetry::Capture;
 
@@ -21,26 +22,40 @@ pub(super) fn by_partition() -> HashMap<String, String> {
 }
 
 pub(super) async fn pack(table: &FakeTable, supervisor: FakeSupervisor) -> Result<Report, EngineError> {
+    pack_with(table, settings(), None, supervisor).await
+}
+
+fn settings() -> PositionDeleteCompaction {
     let properties = by_partition();
     let properties = Properties {
         table: &properties,
         deployment: &HashMap::new(),
     };
+    PositionDeleteCompaction::resolve(&JobOptions::default(), properties).unwrap()
+}
+
+async fn pack_with(
+    table: &FakeTable,
+    settings: PositionDeleteCompaction,
+    job: Option<&JobId>,
+    supervisor: FakeSupervisor,
+) -> Result<Report, EngineError> {
     let supervisor = Arc::new(supervisor);
     let committer = Committer {
         catalog: table.catalog.as_ref(),
         table: table.catalog.id(),
         supervisor: supervisor.as_ref(),
     };
+    let said = job.map(|job| (JOB_SUMMARY_KEY, job.to_string()));
+    let said = said
+        .into_iter()
+        .chain([(ACTION_SUMMARY_KEY, Action::RewritePositionDeleteFiles.to_string())]);
     let action = PositionDeleteRewrite {
         committer: &committer,
         supervisor: &supervisor,
-        settings: PositionDeleteCompaction::resolve(&JobOptions::default(), properties).unwrap(),
-        job: None,
-        summary: BTreeMap::from([(
-            "snowpack.action".to_owned(),
-            "rewrite_position_delete_files".to_owned(),
-        )]),
+        settings,
+        job,
+        summary: said.map(|(key, value)| (key.to_owned(), value)).collect(),
         now: || Timestamp::from_micros(0),
     };
     let report = action.run(&table.now()).await;

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use snowpack_domain::{
     Action, CacheEntry, Duration, FileStats, JobOptions, ListedTable, Policy, Preview, PreviewSource,
-    TableHealth, TableId,
+    RunLimits, TableHealth, TableId,
 };
 use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_service::ports::{
     CatalogUnavailable, Clock as _, HealthUnreadable, JobStore as _, NoPreview, PageRequest, Tables,
 };
-use snowpack_service::{HealthBook, Orchestrator, RunLimits, RunPorts, TableCache};
+use snowpack_service::{HealthBook, Orchestrator, RunPorts, TableCache};
 use snowpack_testkit::{ManualClock, SequentialIds};
 
 /// What a table of the catalog is like.

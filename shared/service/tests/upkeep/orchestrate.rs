@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use snowpack_domain::{Action, Drain, Enrolment, Job, JobStatus, Policy, Run, RunStatus, TableId, cancel};
+use snowpack_domain::{
+    Action, Drain, Enrolment, Job, JobStatus, Policy, Run, RunLimits, RunStatus, TableId, cancel,
+};
 use snowpack_service::ports::{
     JobFilter, JobStore as _, PageRequest, RunStore as _, Versioned, Write, Written,
 };
-use snowpack_service::{RunLimits, RunRequest, TimeLimit, sync_tables};
+use snowpack_service::{RunRequest, TimeLimit, sync_tables};
 
 use snowpack_telemetry::Capture;
 

@@ -1,47 +1,17 @@
 //! One job's action in several slices and attempts: its result tells of all of them.
 
-use snowpack_domain::JobId;
-use snowpack_plan::{ACTION_SUMMARY_KEY, JOB_SUMMARY_KEY};
-
 use super::*;
 
 /// Packs for a job, one partition after the other.
 async fn pack_for(table: &FakeTable, job: u128, supervisor: FakeSupervisor) -> Result<Report, EngineError> {
-    let (properties, job) = (by_partition(), JobId::from_u128(job));
-    let properties = Properties {
-        table: &properties,
-        deployment: &HashMap::new(),
-    };
-    let mut settings = PositionDeleteCompaction::resolve(&JobOptions::default(), properties).unwrap();
+    let mut settings = settings();
     settings.partial_progress = true;
     settings.max_concurrent_groups = Some(1);
     if table.now().metadata.format_version() == FormatVersion::V3 {
         // Version 3 fills groups with several partitions otherwise.
         settings.max_group_bytes = 1;
     }
-    let supervisor = Arc::new(supervisor);
-    let committer = Committer {
-        catalog: table.catalog.as_ref(),
-        table: table.catalog.id(),
-        supervisor: supervisor.as_ref(),
-    };
-    let action = PositionDeleteRewrite {
-        committer: &committer,
-        supervisor: &supervisor,
-        settings,
-        job: Some(&job),
-        summary: BTreeMap::from([
-            (
-                ACTION_SUMMARY_KEY.to_owned(),
-                Action::RewritePositionDeleteFiles.to_string(),
-            ),
-            (JOB_SUMMARY_KEY.to_owned(), job.to_string()),
-        ]),
-        now: || Timestamp::from_micros(0),
-    };
-    let report = action.run(&table.now()).await;
-    table.learn_deletes().await;
-    report
+    pack_with(table, settings, Some(&JobId::from_u128(job)), supervisor).await
 }
 
 /// Runs slices of one file group each until the action ends. How many it took, and its result.
