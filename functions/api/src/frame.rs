@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -19,6 +19,10 @@ use crate::problem::Problem;
 
 /// The header that repeats a request's id.
 const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// How long a request may take. Lambda ends the function at 29 s and API Gateway waits for 30 s, and what the caller
+/// would get from either is not the contract's error; two seconds are enough to answer and to log.
+const REQUEST_BUDGET: Duration = Duration::from_secs(27);
 
 /// A request's id in answers and logs. Whoever embeds the router may put one into a request's extensions,
 /// as the Lambda function does with API Gateway's; other requests get a fresh one.
@@ -48,10 +52,7 @@ pub(crate) async fn frame(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let span = request_span(&id);
-    let answer = AssertUnwindSafe(next.run(request).instrument(span.clone()))
-        .catch_unwind()
-        .await;
-    let answer = answer.unwrap_or_else(|panic| Problem::internal(describe(panic.as_ref())).into_response());
+    let answer = answer_in_time(next.run(request).instrument(span.clone())).await;
     let _in_span = span.enter();
     let mut answer = render(answer, &method, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -65,6 +66,16 @@ pub(crate) async fn frame(request: Request, next: Next) -> Response {
         elapsed_seconds = started.elapsed().as_secs_f64(),
     );
     answer
+}
+
+/// The answer, or the problem of a request that panics or takes too long. It is ended wherever it is: what a caller
+/// could lose by that, it could lose by the end of the process.
+async fn answer_in_time(request: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(REQUEST_BUDGET, AssertUnwindSafe(request).catch_unwind()).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(panic)) => Problem::internal(describe(panic.as_ref())).into_response(),
+        Err(_elapsed) => Problem::out_of_time(REQUEST_BUDGET.as_secs()).into_response(),
+    }
 }
 
 /// Fills in the body of an error answer; other answers stay as they are.
@@ -106,6 +117,48 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_time_of_a_request_ends_before_the_function_does() {
+        let template = include_str!("../../../infra/template.yaml");
+        let (_, function) = template.split_once("\n  ApiFunction:").unwrap();
+        let (_, timeout) = function.split_once("\n      Timeout: ").unwrap();
+        let seconds: u64 = timeout.lines().next().unwrap().parse().unwrap();
+        assert_eq!(REQUEST_BUDGET, Duration::from_secs(seconds - 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_too_long_is_unavailable() {
+        let router: axum::Router = axum::Router::new()
+            .route("/", axum::routing::get(std::future::pending::<Response>))
+            .layer(axum::middleware::from_fn(frame));
+        let (status, headers, text) = ask(router).await;
+        assert_eq!(status, 503);
+        assert_eq!(headers[header::CONTENT_TYPE], "application/json");
+        assert!(headers.contains_key(header::RETRY_AFTER), "{headers:?}");
+        assert!(
+            text.contains(r#""error":"unavailable""#)
+                && text.contains(r#""request_id":"r-1""#)
+                && text.contains("27 seconds"),
+            "{text}"
+        );
+    }
+
+    /// What the router answers to `GET /`: status, headers and body.
+    async fn ask(router: axum::Router) -> (http::StatusCode, http::HeaderMap, String) {
+        let request = http::Request::get("/")
+            .extension(RequestId::new("r-1").unwrap())
+            .body(Body::empty())
+            .unwrap();
+        let answer = tower::ServiceExt::oneshot(router, request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = axum::body::to_bytes(body, 10_000).await.unwrap();
+        (
+            parts.status,
+            parts.headers,
+            String::from_utf8(body.to_vec()).unwrap(),
+        )
+    }
+
     #[tokio::test]
     async fn a_panic_becomes_an_internal_error_without_its_cause() {
         async fn broken() -> Response {
@@ -114,15 +167,9 @@ mod tests {
         let router: axum::Router = axum::Router::new()
             .route("/", axum::routing::get(broken))
             .layer(axum::middleware::from_fn(frame));
-        let request = http::Request::get("/")
-            .extension(RequestId::new("r-1").unwrap())
-            .body(Body::empty())
-            .unwrap();
-        let answer = tower::ServiceExt::oneshot(router, request).await.unwrap();
-        assert_eq!(answer.status(), 500);
-        assert_eq!(answer.headers()[REQUEST_ID_HEADER], "r-1");
-        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
-        let text = std::str::from_utf8(&body).unwrap();
+        let (status, headers, text) = ask(router).await;
+        assert_eq!(status, 500);
+        assert_eq!(headers[REQUEST_ID_HEADER], "r-1");
         assert!(
             text.contains(r#""request_id":"r-1""#) && text.contains("internal") && !text.contains("secret"),
             "{text}"

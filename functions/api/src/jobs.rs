@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, Uri, header};
 use snowpack_domain::{DatabaseName, Duration, Job, TableId, TableName};
+use snowpack_service::TimeLimit;
 use snowpack_service::ports::{Clock, JobFilter, JobStore, Page};
 use snowpack_wire::http::{JobBody, PurgedBody};
 
@@ -20,6 +21,9 @@ pub(crate) const POLL_SECONDS: u32 = 30;
 const DEFAULT_RETENTION_DAYS: u64 = 90;
 /// Longest retention that makes sense: a hundred years.
 const MAX_RETENTION_DAYS: u64 = 36_500;
+/// How long a purge takes up further work: what it has begun then, a batch of deletes, is done within the time of a
+/// request.
+const PURGE_BUDGET: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// GET /jobs/{job_id}.
 pub(crate) async fn poll<B: Backend>(State(api): State<Arc<B>>, uri: Uri) -> Result<Response, Problem> {
@@ -93,11 +97,11 @@ fn page_of_jobs(uri: &Uri, query: &Query, page: &Page<Job>) -> Response {
     reply::page(uri, query, &jobs, page.next.as_deref())
 }
 
-/// DELETE /jobs/history: purge what ended long ago.
+/// DELETE /jobs/history: purge what ended long ago. What there is no time for is left to the next call.
 pub(crate) async fn purge<B: Backend>(State(api): State<Arc<B>>, uri: Uri) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["retention_days"])?;
     let before = api.clock().now() - Duration::from_days(retention_days(&query)?);
-    let deleted = api.store().purge(before).await?;
+    let deleted = api.store().purge(before, TimeLimit::after(PURGE_BUDGET)).await?;
     Ok(reply::json(StatusCode::OK, &PurgedBody { deleted }))
 }
 

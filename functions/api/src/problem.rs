@@ -131,6 +131,18 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "table_unreadable", reason)
     }
 
+    /// The request was ended. What it began may have been done, a submission too.
+    pub(crate) fn out_of_time(seconds: u64) -> Self {
+        let message = format!(
+            "the request was not done within {seconds} seconds, or only in part: see what there is, then send it again"
+        );
+        Self {
+            retry_after_seconds: Some(UNAVAILABLE_RETRY_SECONDS),
+            cause: Some(format!("not done within {seconds} seconds")),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+        }
+    }
+
     /// The table has more metadata than can be read while a caller waits.
     pub(crate) fn slow_table(seconds: u64) -> Self {
         let message = format!(

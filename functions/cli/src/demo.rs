@@ -22,7 +22,7 @@ use crate::client::{Api, result_line, wait};
 use crate::output::{Exit, human_bytes, note, print};
 use crate::progress::Progress;
 use crate::run::stop_on_ctrl_c;
-use crate::serve::{Server, State, Workforce};
+use crate::serve::{Server, State, Workforce, read_settings};
 use census::Census;
 
 const TABLE: &str = "demo.orders";
@@ -31,6 +31,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// `snowpack demo`.
 pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
+    let settings = read_settings()?;
     let (folder, _temporary) = folder(args.keep.as_deref())?;
     let catalog_args = catalog_args(&folder);
     note(&format!(
@@ -45,6 +46,7 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let catalog = Arc::new(catalog);
     let server = Server::start(
+        settings,
         Arc::clone(&catalog),
         State::open(&folder.join("state"))?,
         listener,

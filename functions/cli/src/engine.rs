@@ -1,5 +1,6 @@
 //! The engine of local commands: native only. Tables that ask for Spark are refused in words.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use snowpack_catalog::AnyCatalog;
@@ -7,21 +8,12 @@ use snowpack_engine::MaintenanceEngine;
 use snowpack_service::SystemClock;
 use snowpack_spark::{HandingOver, Nowhere};
 
-use crate::catalog::deployment;
-
 /// The engine of `snowpack run` and `snowpack serve`.
 pub(crate) type LocalEngine =
     HandingOver<MaintenanceEngine<AnyCatalog, SystemClock>, AnyCatalog, SystemClock, Nowhere>;
 
-/// An engine for the tables of this catalog.
-pub(crate) fn engine_of(catalog: &Arc<AnyCatalog>) -> anyhow::Result<LocalEngine> {
-    let deployment = deployment()?;
+/// An engine for the tables of this catalog, with these defaults of options.
+pub(crate) fn engine_of(catalog: &Arc<AnyCatalog>, deployment: HashMap<String, String>) -> LocalEngine {
     let native = MaintenanceEngine::new(Arc::clone(catalog), SystemClock, deployment.clone());
-    Ok(HandingOver::new(
-        native,
-        Arc::clone(catalog),
-        SystemClock,
-        deployment,
-        None,
-    ))
+    HandingOver::new(native, Arc::clone(catalog), SystemClock, deployment, None)
 }

@@ -20,8 +20,8 @@ use crate::output::{Exit, log_filter, report_error};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = log_to_stderr(&log_filter(cli.verbose)) {
-        return report_error(&error.into());
+    if let Err(error) = start_log(cli.verbose) {
+        return report_error(&error);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -31,6 +31,10 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => report_error(&error),
     }
+}
+
+fn start_log(verbose: u8) -> anyhow::Result<()> {
+    Ok(log_to_stderr(&log_filter(verbose)?)?)
 }
 
 async fn dispatch(command: Command) -> anyhow::Result<Exit> {

@@ -3,6 +3,9 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use snowpack_settings::{Environment, SettingsError};
+use snowpack_telemetry::LogFilter;
+
 /// The exit status, as `--help` documents it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -75,15 +78,17 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
 }
 
 /// `SNOWPACK_LOG` when set, else what `-v` asks for; quiet by default, as progress and results speak already.
-pub(crate) fn log_filter(verbose: u8) -> String {
-    std::env::var("SNOWPACK_LOG").unwrap_or_else(|_| {
-        let level = match verbose {
-            0 => "error",
-            1 => "info",
-            _ => "debug",
-        };
-        format!("warn,snowpack={level}")
-    })
+///
+/// # Errors
+/// When `SNOWPACK_LOG` is no filter.
+pub(crate) fn log_filter(verbose: u8) -> Result<LogFilter, SettingsError> {
+    let level = match verbose {
+        0 => "error",
+        1 => "info",
+        _ => "debug",
+    };
+    let environment = Environment::new(std::env::vars_os());
+    snowpack_settings::log_filter(&environment, &format!("warn,snowpack={level}"))
 }
 
 #[cfg(test)]

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use snowpack_catalog::AnyCatalog;
+use snowpack_domain::Policy;
 use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_plan::CatalogTables;
 use snowpack_service::ports::Clock as _;
 use snowpack_service::{CrashPoint, Limits, SystemClock, TimeSortedIds, Worker, abandon_leases, sweep};
-use snowpack_settings::{Environment, run_limits};
+use snowpack_settings::{Environment, ServerSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ServeArgs;
-use crate::catalog::{deployment, open};
+use crate::catalog::open;
 use crate::engine::{LocalEngine, engine_of};
 use crate::output::{Exit, note};
 use crate::run::stop_on_ctrl_c;
@@ -34,12 +35,14 @@ type LocalWorker = Worker<SqliteStore, EmbeddedQueue<SystemClock>, LocalEngine, 
 
 /// `snowpack serve`.
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
+    let settings = read_settings()?;
     let catalog = Arc::new(open(&args.catalog).await?);
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let stop = stop_on_ctrl_c();
     let server = Server::start(
+        settings,
         catalog,
         State::open(&args.state)?,
         listener,
@@ -53,6 +56,14 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
     note(&format!("listening on http://{}", server.address));
     server.join().await?;
     Ok(Exit::Done)
+}
+
+/// What the environment says a local server is to do.
+///
+/// # Errors
+/// When a variable is bad; all that are bad are named.
+pub(crate) fn read_settings() -> anyhow::Result<ServerSettings> {
+    Ok(ServerSettings::read(&Environment::new(std::env::vars_os()))?)
 }
 
 /// Who works in a local server.
@@ -75,26 +86,31 @@ pub(crate) struct Server {
 impl Server {
     /// Starts everything; it runs until `stop`.
     pub(crate) async fn start(
+        settings: ServerSettings,
         catalog: Arc<AnyCatalog>,
         state: State,
         listener: TcpListener,
         workforce: Workforce,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let environment = Environment::new(std::env::vars_os());
+        let ServerSettings {
+            scope,
+            policy,
+            limits,
+            crash_at,
+        } = settings;
         let clock = SystemClock;
         let store = Arc::new(state.store.clone());
         let queue = Arc::new(state.store.queue(clock));
-        let tables = CatalogTables::new(Arc::clone(&catalog), deployment()?)
-            .within(snowpack_settings::catalog_databases(&environment)?);
+        let tables = CatalogTables::new(Arc::clone(&catalog), policy.deployment.clone()).within(scope);
         // This process holds the state folder alone, so whoever held a lease or a message in it is dead.
         abandon_leases(&*store, &clock).await?;
         queue.return_deliveries().await?;
         sweep(&*store, &*queue, &*queue, &clock).await?;
-        let crash = snowpack_settings::crash_at(&environment)?.map(CrashPoint::new);
+        let crash = crash_at.map(CrashPoint::new);
         let mut tasks = JoinSet::new();
         for number in 0..workforce.workers {
-            let engine = engine_of(&catalog)?;
+            let engine = engine_of(&catalog, policy.deployment.clone());
             let name = format!("local-{}-{number}", std::process::id());
             let worker = Worker::new(
                 Arc::clone(&store),
@@ -111,16 +127,16 @@ impl Server {
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
             tables: tables.clone(),
-            policy: snowpack_settings::policy(&environment)?,
+            policy: policy.clone(),
             stop: stop.clone(),
         };
         tasks.spawn(upkeep.clone().keep_synced());
         tasks.spawn(upkeep.clone().keep_swept());
         if let Some(every) = workforce.orchestrate_every {
-            tasks.spawn(upkeep.orchestrate(every, run_limits(&environment)?));
+            tasks.spawn(upkeep.orchestrate(every, limits));
         }
         let address = listener.local_addr()?;
-        let router = router(&store, &queue, tables)?;
+        let router = router(&store, &queue, tables, policy);
         tasks.spawn(async move {
             let served =
                 axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
@@ -150,7 +166,8 @@ fn router(
     store: &Arc<SqliteStore>,
     queue: &Arc<EmbeddedQueue<SystemClock>>,
     tables: CatalogTables<AnyCatalog>,
-) -> anyhow::Result<axum::Router> {
+    policy: Policy,
+) -> axum::Router {
     let ports = snowpack_api::Ports {
         store: Arc::clone(store),
         queue: Arc::clone(queue),
@@ -158,8 +175,7 @@ fn router(
         clock: SystemClock,
         ids: TimeSortedIds::default(),
     };
-    let policy = snowpack_settings::policy(&Environment::new(std::env::vars_os()))?;
-    Ok(snowpack_api::router(snowpack_api::Api::new(ports, policy)))
+    snowpack_api::router(snowpack_api::Api::new(ports, policy))
 }
 
 /// Takes messages until told to stop. A message whose handling failed stays in the queue.

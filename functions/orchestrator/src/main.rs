@@ -10,7 +10,7 @@ use snowpack_aws::{AwsClients, DynamoStore, SqsQueue};
 use snowpack_orchestrator::{answer, read_event};
 use snowpack_plan::CatalogTables;
 use snowpack_service::{Orchestrator, RunPorts, SystemClock, TimeLimit, TimeSortedIds};
-use snowpack_settings::{Environment, FunctionSettings, run_limits};
+use snowpack_settings::{Environment, OrchestratorSettings};
 use snowpack_telemetry::request_span;
 use tracing::Instrument as _;
 
@@ -20,9 +20,11 @@ const RESERVE: Duration = Duration::from_secs(90);
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
-    let settings = FunctionSettings::read(&environment)?;
-    snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
-    let limits = run_limits(&environment)?;
+    let OrchestratorSettings {
+        function: settings,
+        limits,
+    } = OrchestratorSettings::read(&environment)?;
+    snowpack_telemetry::log_to_stdout(&settings.telemetry.filter, settings.telemetry.metrics)?;
     let clients = AwsClients::load().await;
     let catalog = clients
         .catalog(&settings.catalog)

@@ -17,9 +17,9 @@ async fn main() -> anyhow::Result<()> {
     let SweeperSettings {
         store,
         dead_letter_queue_url,
-        metrics,
+        telemetry,
     } = SweeperSettings::read(&environment)?;
-    snowpack_telemetry::log_to_stdout(environment.log_filter(), metrics)?;
+    snowpack_telemetry::log_to_stdout(&telemetry.filter, telemetry.metrics)?;
     let clients = AwsClients::load().await;
     let ports = Arc::new((
         DynamoStore::new(clients.dynamodb(), store.table_name),

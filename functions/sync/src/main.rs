@@ -18,9 +18,8 @@ const RESERVE: Duration = Duration::from_secs(40);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let environment = Environment::new(std::env::vars_os());
-    let settings = FunctionSettings::read(&environment)?;
-    snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
+    let settings = FunctionSettings::read(&Environment::new(std::env::vars_os()))?;
+    snowpack_telemetry::log_to_stdout(&settings.telemetry.filter, settings.telemetry.metrics)?;
     let clients = AwsClients::load().await;
     let catalog = clients
         .catalog(&settings.catalog)

@@ -11,7 +11,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use snowpack_aws::{AwsClients, DynamoStore, SqsQueue};
 use snowpack_engine::MaintenanceEngine;
 use snowpack_service::{CrashPoint, Limits, SystemClock, Worker};
-use snowpack_settings::{Environment, FunctionSettings};
+use snowpack_settings::{Environment, WorkerSettings};
 use snowpack_spark::HandingOver;
 use snowpack_telemetry::request_span;
 use tracing::Instrument as _;
@@ -19,8 +19,12 @@ use tracing::Instrument as _;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
-    let settings = FunctionSettings::read(&environment)?;
-    snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
+    let WorkerSettings {
+        function: settings,
+        spark,
+        crash_at,
+    } = WorkerSettings::read(&environment)?;
+    snowpack_telemetry::log_to_stdout(&settings.telemetry.filter, settings.telemetry.metrics)?;
     let clients = AwsClients::load().await;
     let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
     let queue = Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url));
@@ -29,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
         .await
         .context("opening the catalog")?;
     let catalog = Arc::new(catalog);
-    let spark = snowpack_worker::spark_of(&environment, &settings.catalog, &clients)?;
+    let spark = snowpack_worker::spark_of(spark, &settings.catalog, &clients)?;
     let native = MaintenanceEngine::new(
         Arc::clone(&catalog),
         SystemClock,
@@ -37,9 +41,8 @@ async fn main() -> anyhow::Result<()> {
     );
     let engine = HandingOver::new(native, catalog, SystemClock, settings.policy.deployment, spark);
     let name = std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| "worker".to_owned());
-    let crash = snowpack_settings::crash_at(&environment)?.map(CrashPoint::new);
     let worker = Worker::new(store, queue, engine, SystemClock, name, Limits::default());
-    let worker = Arc::new(worker.crashing_at(crash));
+    let worker = Arc::new(worker.crashing_at(crash_at.map(CrashPoint::new)));
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| {
         let worker = Arc::clone(&worker);
         async move {

@@ -2,18 +2,18 @@
 
 use snowpack_aws::{AwsClients, EmrServerless, SparkApplication};
 use snowpack_catalog::CatalogConfig;
-use snowpack_settings::Environment;
+use snowpack_settings::SparkSettings;
 
-/// Reads `SNOWPACK_SPARK_*`; `None` when everything is done natively.
+/// The application of these settings; `None` when everything is done natively.
 ///
 /// # Errors
-/// When a variable is bad or missing, or Spark cannot reach this kind of catalog.
+/// When Spark cannot reach this kind of catalog.
 pub fn spark_of(
-    environment: &Environment,
+    settings: Option<SparkSettings>,
     catalog: &CatalogConfig,
     clients: &AwsClients,
 ) -> anyhow::Result<Option<EmrServerless>> {
-    let Some(settings) = snowpack_settings::spark(environment)? else {
+    let Some(settings) = settings else {
         return Ok(None);
     };
     let application = SparkApplication {

@@ -29,6 +29,7 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Get, ItemResponse, TransactGetItem};
 use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
+use snowpack_service::TimeLimit;
 use snowpack_service::ports::{
     JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned, Write, Written,
 };
@@ -267,9 +268,8 @@ impl JobStore for DynamoStore {
         })
     }
 
-    async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let jobs = purge::purge(self, before).await?;
-        Ok(jobs + health::purge(self, before).await?)
+    async fn purge(&self, before: Timestamp, limit: TimeLimit) -> Result<u64, StoreError> {
+        purge::purge(self, before, limit).await
     }
 
     async fn cache_entry(&self, table: &TableId) -> Result<Option<CacheEntry>, StoreError> {

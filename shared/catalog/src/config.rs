@@ -49,6 +49,15 @@ impl CatalogKind {
             ))),
         }
     }
+
+    /// What Iceberg's Spark catalog calls this kind; none where a run on a cluster cannot reach it.
+    pub const fn spark_type(self) -> Option<&'static str> {
+        match self {
+            Self::Glue => Some("glue"),
+            Self::Rest => Some("rest"),
+            Self::Sql | Self::S3Tables => None,
+        }
+    }
 }
 
 /// A catalog to open.

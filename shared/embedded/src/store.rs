@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use rusqlite::{Transaction, params};
 use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
+use snowpack_service::TimeLimit;
 use snowpack_service::ports::{
     Clock, JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned, Write,
     Written,
@@ -53,11 +54,12 @@ impl SqliteStore {
         EmbeddedQueue::new(Arc::clone(&self.database), Arc::clone(&self.sent), clock)
     }
 
-    /// Deletes in batches until one is not full; returns how many rows.
+    /// Deletes in batches until one is not full, or the time is up; returns how many rows.
     async fn purge_by(
         &self,
-        before: Timestamp,
         delete: fn(&Transaction<'_>, Timestamp, usize) -> Result<usize, DatabaseError>,
+        before: Timestamp,
+        limit: TimeLimit,
     ) -> Result<u64, StoreError> {
         let mut purged = 0;
         loop {
@@ -66,7 +68,7 @@ impl SqliteStore {
                 .write(move |transaction| delete(transaction, before, PURGE_BATCH))
                 .await?;
             purged += batch as u64;
-            if batch < PURGE_BATCH {
+            if batch < PURGE_BATCH || limit.is_reached() {
                 return Ok(purged);
             }
         }
@@ -194,9 +196,12 @@ impl JobStore for SqliteStore {
         Ok(read.await.map_err(StoreError::from)?)
     }
 
-    async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let jobs = self.purge_by(before, jobs::purge).await?;
-        Ok(jobs + self.purge_by(before, health::purge).await?)
+    async fn purge(&self, before: Timestamp, limit: TimeLimit) -> Result<u64, StoreError> {
+        let jobs = self.purge_by(jobs::purge, before, limit).await?;
+        if jobs > 0 && limit.is_reached() {
+            return Ok(jobs);
+        }
+        Ok(jobs + self.purge_by(health::purge, before, limit).await?)
     }
 
     async fn cache_entry(&self, table: &TableId) -> Result<Option<CacheEntry>, StoreError> {

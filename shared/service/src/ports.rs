@@ -13,6 +13,8 @@ use snowpack_domain::{
     PreviewSource, Progress, RemoteRun, Run, RunId, TableHealth, TableId, Timestamp,
 };
 
+use crate::TimeLimit;
+
 /// A store or queue could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -193,8 +195,14 @@ pub trait JobStore: Send + Sync + 'static {
     fn held_locks(&self, page: &PageRequest)
     -> impl Future<Output = Result<Page<TableId>, ListError>> + Send;
 
-    /// Deletes terminal jobs that ended before `before`, and health snapshots collected before; returns how many.
-    fn purge(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    /// Deletes terminal jobs that ended before `before`, and health snapshots collected before, the newest of a table
+    /// too; returns how many. Once `limit` is reached it ends early, but not before it has deleted something: what
+    /// says 0 has left nothing.
+    fn purge(
+        &self,
+        before: Timestamp,
+        limit: TimeLimit,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// A table's cache entry.
     fn cache_entry(

@@ -40,7 +40,7 @@ pub fn catalog(environment: &Environment) -> Result<CatalogConfig, SettingsError
 ///
 /// # Errors
 /// [`SettingsError`] when it is no text.
-pub fn catalog_databases(environment: &Environment) -> Result<DatabaseScope, SettingsError> {
+pub(crate) fn catalog_databases(environment: &Environment) -> Result<DatabaseScope, SettingsError> {
     let text = environment.text("SNOWPACK_CATALOG_DATABASES");
     let text = text
         .map_err(|problem| SettingsError(vec![problem]))?
@@ -124,7 +124,8 @@ fn further(environment: &Environment) -> Result<Vec<(String, String)>, Problem> 
     pairs.collect()
 }
 
-fn kind(environment: &Environment) -> Result<CatalogKind, Problem> {
+/// The kind that `SNOWPACK_CATALOG` names.
+pub(crate) fn kind(environment: &Environment) -> Result<CatalogKind, Problem> {
     let given = environment.text("SNOWPACK_CATALOG")?.unwrap_or("glue");
     CatalogKind::parse(given).map_err(|_| Problem {
         variable: "SNOWPACK_CATALOG",

@@ -62,14 +62,6 @@ impl Environment {
         Self::new(pairs.into_iter().map(|(name, value)| (name.into(), value.into())))
     }
 
-    /// What is logged; the default when it is not set or not text.
-    pub fn log_filter(&self) -> &str {
-        match self.text("SNOWPACK_LOG") {
-            Ok(Some(filter)) => filter,
-            _ => "info",
-        }
-    }
-
     /// A variable's value without surrounding space; empty counts as not set, as templates leave it.
     pub(crate) fn text(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         debug_assert!(

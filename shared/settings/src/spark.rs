@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::catalog::kind;
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 
 const APPLICATION: &str = "SNOWPACK_SPARK_APPLICATION_ID";
@@ -25,8 +26,9 @@ pub struct SparkSettings {
 /// Reads `SNOWPACK_SPARK_*`; `None` when there is no application.
 ///
 /// # Errors
-/// [`SettingsError`] naming each variable that is bad, missing beside an application, or set without one.
-pub fn spark(environment: &Environment) -> Result<Option<SparkSettings>, SettingsError> {
+/// [`SettingsError`] naming each variable that is bad, missing beside an application, or set without one; and the
+/// application, when it cannot reach this kind of catalog.
+pub(crate) fn spark(environment: &Environment) -> Result<Option<SparkSettings>, SettingsError> {
     let mut problems = Problems::default();
     let Some(application) = problems.note(environment.text(APPLICATION)).flatten() else {
         let useless = [ROLE, LOCATION, CONF]
@@ -40,6 +42,13 @@ pub fn spark(environment: &Environment) -> Result<Option<SparkSettings>, Setting
         }
         return problems.or(Some(None));
     };
+    // A kind that cannot be read is named where the catalog is.
+    if kind(environment).is_ok_and(|kind| kind.spark_type().is_none()) {
+        problems.note::<()>(Err(Problem {
+            variable: APPLICATION,
+            reason: "is set, but Spark can be used with the catalogs glue and rest only".to_owned(),
+        }));
+    }
     let role = problems.note(environment.required(ROLE));
     let location = problems.note(location(environment));
     let conf = problems.note(conf(environment));

@@ -1,14 +1,51 @@
-//! What is reported of a function that runs on AWS.
+//! What is logged and reported of a function that runs on AWS.
 
-use snowpack_telemetry::Emf;
+use snowpack_telemetry::{Emf, LogFilter};
 
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 
-/// What metrics are reported as, unless `SNOWPACK_METRICS` turns them off.
+/// What is logged unless `SNOWPACK_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info";
+
+/// Logs and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TelemetrySettings {
+    /// What is logged.
+    pub filter: LogFilter,
+    /// What metrics are reported as; absent: not at all.
+    pub metrics: Option<Emf>,
+}
+
+pub(crate) fn telemetry(environment: &Environment) -> Result<TelemetrySettings, SettingsError> {
+    let mut problems = Problems::default();
+    let filter = problems.note_all(log_filter(environment, DEFAULT_FILTER));
+    let metrics = problems.note_all(metrics(environment));
+    let settings = filter
+        .zip(metrics)
+        .map(|(filter, metrics)| TelemetrySettings { filter, metrics });
+    problems.or(settings)
+}
+
+/// What `SNOWPACK_LOG` says is logged, or `default`.
 ///
 /// # Errors
-/// [`SettingsError`] naming each variable that is bad.
-pub fn metrics(environment: &Environment) -> Result<Option<Emf>, SettingsError> {
+/// [`SettingsError`] when it is no text, or not a filter.
+pub fn log_filter(environment: &Environment, default: &str) -> Result<LogFilter, SettingsError> {
+    const VARIABLE: &str = "SNOWPACK_LOG";
+    let mut problems = Problems::default();
+    let given = problems.note(environment.text(VARIABLE));
+    let filter = given.and_then(|given| {
+        let read = LogFilter::parse(given.unwrap_or(default));
+        problems.note(read.map_err(|error| Problem {
+            variable: VARIABLE,
+            reason: error.to_string(),
+        }))
+    });
+    problems.or(filter)
+}
+
+/// What metrics are reported as, unless `SNOWPACK_METRICS` turns them off.
+fn metrics(environment: &Environment) -> Result<Option<Emf>, SettingsError> {
     let mut problems = Problems::default();
     let enabled = problems.note(choice(environment, "SNOWPACK_METRICS", "emf", "off"));
     let per_table = problems.note(choice(environment, "SNOWPACK_TABLE_METRICS", "true", "false"));

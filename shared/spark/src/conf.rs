@@ -24,11 +24,7 @@ pub fn session_conf(
     catalog: &CatalogConfig,
     extra: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, UnfitCatalog> {
-    let kind = match catalog.kind {
-        CatalogKind::Glue => "glue",
-        CatalogKind::Rest => "rest",
-        _ => return Err(UnfitCatalog),
-    };
+    let kind = catalog.kind.spark_type().ok_or(UnfitCatalog)?;
     let general = [
         ("spark.jars", EMR_ICEBERG_JAR),
         (

@@ -10,6 +10,7 @@ mod capture;
 mod documentation;
 mod emf;
 pub mod events;
+mod filter;
 mod line;
 pub mod metrics;
 mod record;
@@ -26,20 +27,13 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 pub use capture::Capture;
 pub use emf::Emf;
+pub use filter::{BadFilter, LogFilter};
 pub use record::Record;
 use record::{Each, OWN, Spans};
 
 /// Logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter cannot be read.
-    #[error("SNOWPACK_LOG is {filter:?}: use a level, or target=level pairs separated by commas")]
-    Filter {
-        /// What was given.
-        filter: String,
-        /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
-    },
     /// A subscriber is in place already.
     #[error("logging is set up twice")]
     Twice(#[from] TryInitError),
@@ -49,19 +43,19 @@ pub enum LogError {
 /// filter, the metrics.
 ///
 /// # Errors
-/// [`LogError`] when the filter cannot be read, or logging was set up before.
-pub fn log_to_stdout(filter: &str, metrics: Option<Emf>) -> Result<(), LogError> {
-    json(parse(filter)?, metrics, io::stdout).try_init()?;
+/// [`LogError`] when logging was set up before.
+pub fn log_to_stdout(filter: &LogFilter, metrics: Option<Emf>) -> Result<(), LogError> {
+    json(filter.to_env(), metrics, io::stdout).try_init()?;
     Ok(())
 }
 
 /// Lines for a person on standard error, so that standard output stays the command's own.
 ///
 /// # Errors
-/// [`LogError`] when the filter cannot be read, or logging was set up before.
-pub fn log_to_stderr(filter: &str) -> Result<(), LogError> {
+/// [`LogError`] when logging was set up before.
+pub fn log_to_stderr(filter: &LogFilter) -> Result<(), LogError> {
     tracing_subscriber::fmt()
-        .with_env_filter(parse(filter)?)
+        .with_env_filter(filter.to_env())
         .with_writer(io::stderr)
         .finish()
         .try_init()?;
@@ -73,15 +67,6 @@ pub fn log_to_stderr(filter: &str) -> Result<(), LogError> {
 /// Spans that only lend fields are of the severest level, so that no filter takes the fields from its lines.
 pub fn request_span(request_id: &str) -> Span {
     tracing::error_span!("request", request_id)
-}
-
-fn parse(filter: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder()
-        .parse(filter)
-        .map_err(|source| LogError::Filter {
-            filter: filter.to_owned(),
-            source,
-        })
 }
 
 fn json<W: Write>(

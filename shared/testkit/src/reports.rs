@@ -1,10 +1,12 @@
 //! The contract of stores of health reports and of runs: scenarios over the ports alone, each on a fresh store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use snowpack_domain::{
     Action, FileStats, JobId, Preview, PreviewSource, Run, RunId, RunStatus, TableHealth, TableId, Timestamp,
 };
+use snowpack_service::TimeLimit;
 use snowpack_service::ports::{HealthStore, JobStore, ListError, PageRequest, RunStore};
 
 use crate::sample::{table, time};
@@ -17,6 +19,8 @@ pub async fn reports_contract<S: JobStore + HealthStore + RunStore>(fresh: impl 
     the_newest_report_of_each_table_is_found(&fresh().await).await;
     a_table_s_reports_are_paged_newest_first(&fresh().await).await;
     a_purge_takes_old_reports(&fresh().await).await;
+    a_purge_takes_the_newest_report_if_it_is_old(&fresh().await).await;
+    a_purge_without_time_goes_on_in_the_next(&fresh().await).await;
     runs_are_paged_newest_first_and_replaced(&fresh().await).await;
 }
 
@@ -109,21 +113,65 @@ async fn a_table_s_reports_are_paged_newest_first<S: HealthStore>(store: &S) {
     assert!(matches!(refused, Err(ListError::BadCursor)));
 }
 
+const DAY: i64 = 86_400;
+
+async fn purge<S: JobStore>(store: &S, before: Timestamp, limit: TimeLimit) -> u64 {
+    store.purge(before, limit).await.expect("purge")
+}
+
 async fn a_purge_takes_old_reports<S: JobStore + HealthStore>(store: &S) {
-    const DAY: i64 = 86_400;
     let one = table("a.t");
     for day in 0..6 {
         let report = health(&one, time(day * DAY + 60));
         store.put_health(&report).await.expect("put");
     }
-    assert_eq!(store.purge(time(3 * DAY)).await.expect("purge"), 3);
-    assert_eq!(store.purge(time(3 * DAY)).await.expect("purge"), 0);
+    assert_eq!(purge(store, time(3 * DAY), TimeLimit::none()).await, 3);
+    assert_eq!(purge(store, time(3 * DAY), TimeLimit::none()).await, 0);
     assert_eq!(history(store, &one, 500).await.len(), 3);
     let latest = store
         .latest_health(std::slice::from_ref(&one))
         .await
         .expect("read");
     assert_eq!(latest[&one].collected_at, time(5 * DAY + 60));
+}
+
+async fn a_purge_takes_the_newest_report_if_it_is_old<S: JobStore + HealthStore>(store: &S) {
+    let (old, kept) = (table("a.old"), table("a.kept"));
+    for (table, day) in [(&old, 0), (&old, 1), (&kept, 1), (&kept, 3)] {
+        store
+            .put_health(&health(table, time(day * DAY)))
+            .await
+            .expect("put");
+    }
+    assert_eq!(purge(store, time(3 * DAY), TimeLimit::none()).await, 3);
+    assert_eq!(history(store, &old, 500).await, []);
+    let both = [old, kept.clone()];
+    let latest = store.latest_health(&both).await.expect("read");
+    assert_eq!(
+        latest,
+        HashMap::from([(kept.clone(), health(&kept, time(3 * DAY)))])
+    );
+}
+
+async fn a_purge_without_time_goes_on_in_the_next<S: JobStore + HealthStore>(store: &S) {
+    const REPORTS: i64 = 1_200;
+    let tables: Vec<_> = (0..8).map(|number| table(&format!("a.t{number}"))).collect();
+    for number in 0..REPORTS {
+        let table = &tables[usize::try_from(number).expect("small") % tables.len()];
+        let report = health(table, time(number % 3 * DAY + number));
+        store.put_health(&report).await.expect("put");
+    }
+    let (mut deleted, mut calls) = (0, 0);
+    loop {
+        match purge(store, time(9 * DAY), TimeLimit::after(Duration::ZERO)).await {
+            0 => break,
+            some => deleted += some,
+        }
+        calls += 1;
+    }
+    assert_eq!(deleted, REPORTS.unsigned_abs());
+    assert!(calls > 1, "what has no time left does not do it all");
+    assert!(store.latest_health(&tables).await.expect("read").is_empty());
 }
 
 fn run(number: u128, started_at: Timestamp) -> Run {

@@ -7,6 +7,7 @@ use snowpack_domain::{
     CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, Run, RunId, TableHealth, TableId, Timestamp,
 };
 use snowpack_embedded::SqliteStore;
+use snowpack_service::TimeLimit;
 use snowpack_service::ports::{
     HealthStore, JobFilter, JobStore, ListError, Page, PageRequest, RunStore, StoreError, SubmitContext,
     Versioned, Write, Written,
@@ -101,9 +102,9 @@ impl JobStore for FaultyStore {
         self.check()?;
         self.inner.held_locks(page).await
     }
-    async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
+    async fn purge(&self, before: Timestamp, limit: TimeLimit) -> Result<u64, StoreError> {
         self.check()?;
-        self.inner.purge(before).await
+        self.inner.purge(before, limit).await
     }
     async fn cache_entry(&self, table: &TableId) -> Result<Option<CacheEntry>, StoreError> {
         self.check()?;

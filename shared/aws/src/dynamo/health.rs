@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::query::QueryOutput;
+use futures::{StreamExt, TryStreamExt};
 use snowpack_domain::{Duration, TableHealth, TableId, Timestamp};
 use snowpack_service::ports::{ListError, Page, PageRequest, StoreError};
 use snowpack_wire::stored::{Cursor, decode_health, encode_health};
 
 use super::items::{expires_at, text_of};
 use super::keys::{self, Day, HEALTH_PREFIX, Item, number, text};
-use super::purge::purge_partition;
 use super::{DynamoStore, is_condition_failed};
 use crate::service_error::store_error;
 
@@ -17,6 +17,8 @@ use crate::service_error::store_error;
 const KEPT: Duration = Duration::from_days(90);
 /// The same, and the days that DynamoDB may take.
 const KEPT_AT_MOST: Duration = Duration::from_days(97);
+/// Newest reports deleted at once. They are in as many partitions, so that none is throttled for it.
+const DELETES_IN_FLIGHT: usize = 16;
 
 /// Keeps a report. Two writes and no transaction, which would cost twice as much: a crash between them leaves the
 /// report in the history only, and the next one takes its place.
@@ -145,13 +147,45 @@ async fn query(
         .map_err(|error| store_error("Query", &error))
 }
 
-/// Deletes reports collected before `before`; returns how many. The newest of a table stays beside its history.
-pub(super) async fn purge(store: &DynamoStore, before: Timestamp) -> Result<u64, StoreError> {
-    let mut purged = 0;
-    let mut day = Day::of(before - KEPT_AT_MOST);
-    while day <= Day::of(before) {
-        purged += purge_partition(store, &keys::health_partition(day), before).await?;
-        day = Day::of(day.end());
+/// The days that may have reports collected before `before`, oldest first.
+pub(super) fn days_before(before: Timestamp) -> impl Iterator<Item = Day> {
+    let next = |day: &Day| Some(Day::of(day.end()));
+    let days = std::iter::successors(Some(Day::of(before - KEPT_AT_MOST)), next);
+    days.take_while(move |day| *day <= Day::of(before))
+}
+
+/// Whether this is the key of a report in a table's history.
+pub(super) fn is_report(key: &Item) -> Result<bool, StoreError> {
+    Ok(text_of(key, "sk")?.starts_with(HEALTH_PREFIX))
+}
+
+/// Deletes the newest reports in these partitions that were collected before `before`.
+pub(super) async fn forget_newest(
+    store: &DynamoStore,
+    partitions: Vec<String>,
+    before: Timestamp,
+) -> Result<(), StoreError> {
+    futures::stream::iter(partitions)
+        .map(|partition| delete_older(store, keys::latest_health_in(partition), before))
+        .buffer_unordered(DELETES_IN_FLIGHT)
+        .try_collect()
+        .await
+}
+
+async fn delete_older(store: &DynamoStore, newest: Item, before: Timestamp) -> Result<(), StoreError> {
+    let sent = store
+        .client
+        .delete_item()
+        .table_name(&store.table_name)
+        .set_key(Some(newest))
+        .condition_expression("collected_at < :before")
+        .expression_attribute_values(":before", number(before.as_micros()))
+        .send()
+        .await;
+    match sent {
+        Ok(_) => Ok(()),
+        // A newer one is there, or none.
+        Err(error) if is_condition_failed(&error) => Ok(()),
+        Err(error) => Err(store_error("DeleteItem", &error)),
     }
-    Ok(purged)
 }

@@ -51,7 +51,12 @@ pub(super) fn cache_entry(table: &TableId) -> Item {
 
 /// The newest health report of a table.
 pub(super) fn latest_health(table: &TableId) -> Item {
-    key(table_partition(table), "HEALTH")
+    latest_health_in(table_partition(table))
+}
+
+/// The same, by the table's partition.
+pub(super) fn latest_health_in(partition: String) -> Item {
+    key(partition, "HEALTH")
 }
 
 /// A report in a table's history.

@@ -79,8 +79,8 @@ const fn key_index(name: &'static str, hash: &'static str, range: &'static str) 
 /// | `by-name` | `name_list` | `name_key` | keys only |
 ///
 /// An item is in an index only if it has that index's keys: terminal jobs are not in `active` and `due`,
-/// active ones not in the two of completion, free locks not in `by-name`. A deployed table also has time to live on `expires_at`, in
-/// seconds since the epoch, which only idempotency records carry.
+/// active ones not in the two of completion, free locks not in `by-name`. A deployed table also has time to live on
+/// `expires_at`, in seconds since the epoch: idempotency records, health reports and runs carry it.
 pub fn table_definition(table_name: &str) -> CreateTableInputBuilder {
     let mut definition = CreateTableInput::builder()
         .table_name(table_name)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use snowpack_domain::{CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp};
+use snowpack_service::TimeLimit;
 use snowpack_service::ports::{
     JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext, Versioned, Write, Written,
 };
@@ -173,8 +174,8 @@ impl JobStore for FaultyStore {
         Ok(stale.unwrap_or(fresh))
     }
 
-    async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.world().store.purge(before).await
+    async fn purge(&self, before: Timestamp, limit: TimeLimit) -> Result<u64, StoreError> {
+        self.world().store.purge(before, limit).await
     }
 
     async fn cache_entry(&self, table: &TableId) -> Result<Option<CacheEntry>, StoreError> {

@@ -7,6 +7,7 @@ use snowpack_domain::{
     CacheEntry, CacheState, Drain, Job, JobId, JobStatus, Lock, TableId, Timestamp, message_due,
     needs_message,
 };
+use snowpack_service::TimeLimit;
 use snowpack_service::ports::{
     IdempotencyRecord, JobFilter, JobStore, ListError, Page, PageRequest, StoreError, SubmitContext,
     Versioned, Write, Written,
@@ -251,7 +252,7 @@ impl JobStore for MemoryStore {
         self.state().held_locks(page)
     }
 
-    async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
+    async fn purge(&self, before: Timestamp, _: TimeLimit) -> Result<u64, StoreError> {
         let mut state = self.state();
         let stored = state.jobs.len();
         state

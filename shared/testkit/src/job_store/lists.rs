@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use snowpack_domain::{Job, JobId, JobStatus, needs_message};
+use snowpack_service::TimeLimit;
 use snowpack_service::ports::{JobFilter, JobStore, ListError, PageRequest, Versioned, Write, Written};
 
 use super::steps::{all_pages, put_jobs};
@@ -182,7 +183,10 @@ pub(super) async fn a_purge_takes_only_old_finished_jobs<S: JobStore>(store: &S)
         let (kept, old): (Vec<Job>, Vec<Job>) = left
             .into_iter()
             .partition(|job| job.completed_at.is_none_or(|ended| ended >= before));
-        assert_eq!(store.purge(before).await.expect("purge"), old.len() as u64);
+        assert_eq!(
+            store.purge(before, TimeLimit::none()).await.expect("purge"),
+            old.len() as u64
+        );
         left = kept;
         assert_eq!(all_pages(store, &all, 500, None).await, naive_list(&left, &all));
     }

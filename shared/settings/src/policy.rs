@@ -1,0 +1,107 @@
+//! What is maintained by itself, and how much of it at once.
+
+use std::collections::BTreeSet;
+
+use snowpack_domain::{DatabaseName, Enrolment, Policy, RunLimits};
+
+use crate::deployment::deployment;
+use crate::environment::{Environment, Problem, Problems, SettingsError};
+
+/// The databases of `SNOWPACK_DATABASES`; empty: all.
+///
+/// # Errors
+/// [`SettingsError`] naming the first that is no database name.
+fn databases(environment: &Environment) -> Result<BTreeSet<DatabaseName>, SettingsError> {
+    const VARIABLE: &str = "SNOWPACK_DATABASES";
+    let mut problems = Problems::default();
+    let names = problems
+        .note(environment.text(VARIABLE))
+        .flatten()
+        .unwrap_or_default();
+    let given = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let checked: Result<BTreeSet<_>, _> = given.map(DatabaseName::new).collect();
+    let checked = problems.note(checked.map_err(|error| Problem {
+        variable: VARIABLE,
+        reason: format!("has a bad entry: {error}"),
+    }));
+    problems.or(checked)
+}
+
+/// The enrolment of `SNOWPACK_ENROLMENT`.
+///
+/// # Errors
+/// A [`Problem`] when it is neither of the two.
+fn enrolment(environment: &Environment) -> Result<Enrolment, Problem> {
+    const VARIABLE: &str = "SNOWPACK_ENROLMENT";
+    match environment.text(VARIABLE)? {
+        None | Some("opt-out") => Ok(Enrolment::OptOut),
+        Some("opt-in") => Ok(Enrolment::OptIn),
+        Some(other) => Err(Problem {
+            variable: VARIABLE,
+            reason: format!("is {other:?}: use opt-out or opt-in"),
+        }),
+    }
+}
+
+/// Which tables are maintained by themselves, and the defaults of options and thresholds.
+///
+/// # Errors
+/// [`SettingsError`] naming each variable that is bad.
+pub(crate) fn policy(environment: &Environment) -> Result<Policy, SettingsError> {
+    let mut problems = Problems::default();
+    let enrolment = problems.note(enrolment(environment));
+    let databases = problems.note_all(databases(environment));
+    let deployment = problems.note_all(deployment(environment));
+    let policy = (|| {
+        Some(Policy {
+            enrolment: enrolment?,
+            databases: databases?,
+            deployment: deployment?,
+        })
+    })();
+    problems.or(policy)
+}
+
+/// Reads `SNOWPACK_MAX_SUBMISSIONS` and `SNOWPACK_MAX_ACTIVE_JOBS`.
+///
+/// # Errors
+/// [`SettingsError`] naming each that is not a number of at least 1.
+pub(crate) fn run_limits(environment: &Environment) -> Result<RunLimits, SettingsError> {
+    let mut problems = Problems::default();
+    let max_submissions = problems.note(count(environment, "SNOWPACK_MAX_SUBMISSIONS", 50));
+    let max_active_jobs = problems.note(count(environment, "SNOWPACK_MAX_ACTIVE_JOBS", 20));
+    let limits = max_submissions
+        .zip(max_active_jobs)
+        .map(|(max_submissions, max_active_jobs)| RunLimits {
+            max_submissions,
+            max_active_jobs,
+        });
+    problems.or(limits)
+}
+
+fn count(environment: &Environment, variable: &'static str, default: usize) -> Result<usize, Problem> {
+    match environment.text(variable)? {
+        None => Ok(default),
+        Some(text) => match text.parse() {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(Problem {
+                variable,
+                reason: format!("is {text:?}: use a whole number of at least 1"),
+            }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_limits() {
+        let read = |value| run_limits(&Environment::from_pairs([("SNOWPACK_MAX_SUBMISSIONS", value)]));
+        let default = read(" ").unwrap();
+        assert_eq!((default.max_submissions, default.max_active_jobs), (50, 20));
+        assert_eq!(read("7").unwrap().max_submissions, 7);
+        assert_eq!(read("0").unwrap_err().0[0].variable, "SNOWPACK_MAX_SUBMISSIONS");
+    }
+}
