@@ -7,7 +7,8 @@ one of them under another name. All of their metadata is read for every name. `s
 orchestrator looks at every table and submits one job.
 
 Prints one JSON document: seconds until every table was cached, seconds of the run, what the run found, and peak memory of
-the whole process, API, worker and store included. Fails if the run did not look at every table.
+the whole process, API, worker and store included. Fails if the run did not look at every table, did not end as
+`completed`, or took more memory than the orchestrator function has by default.
 """
 
 import argparse
@@ -35,6 +36,9 @@ DATABASES = 100
 SCHEMA = Schema(NestedField(1, "id", LongType()), NestedField(2, "part", LongType()))
 BY_PART = PartitionSpec(PartitionField(source_id=2, field_id=1000, transform=IdentityTransform(), name="part"))
 FILES_PER_APPEND = 4
+# What the template gives the orchestrator function unless told: OrchestratorMemoryMegabytes.
+MEMORY_MIB = 1024
+RUN_MEMBERS = ("status", "error", "tables_assessed", "tables_healthy", "jobs_submitted")
 
 
 def make_shapes(catalog: SqlCatalog, shapes: int, appends: int) -> None:
@@ -126,11 +130,22 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
                 "manifests_of_a_table": options.appends,
                 "sync_seconds": round(synced, 1),
                 "run_seconds": round(seconds_of(run), 1),
-                "run": {name: run[name] for name in ("status", "tables_assessed", "tables_healthy", "jobs_submitted")},
+                "run": {name: run[name] for name in RUN_MEMBERS},
                 "peak_memory_mib": round(peak_memory_mib(process)),
             }
         finally:
             process.terminate()
+
+
+def complaints(result: dict) -> list[str]:
+    """What is wrong with a result, in sentences."""
+    status, peak = result["run"]["status"], result["peak_memory_mib"]
+    wrong = []
+    if status != "completed":
+        wrong.append(f"the run ended as {status!r}: {result['run']['error']}")
+    if peak > MEMORY_MIB:
+        wrong.append(f"{peak} MiB of memory were in use, more than the {MEMORY_MIB} MiB that the function has")
+    return wrong
 
 
 def main() -> None:
@@ -142,10 +157,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        text = json.dumps(measure(Path(folder), options), indent=2)
+        result = measure(Path(folder), options)
+    text = json.dumps(result, indent=2)
     print(text)
     if options.output:
         options.output.write_text(text + "\n")
+    if wrong := complaints(result):
+        sys.exit("\n".join(wrong))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ def test_the_api_is_closed_unless_a_parameter_says_so_in_words():
     assert set(parameter["AllowedValues"]) == {"iam", "jwt", "open-to-everyone"}
     kind = {"Fn::If": ["UsesJwt", "JWT", {"Fn::If": ["OpenToEveryone", "NONE", "AWS_IAM"]}]}
     routes = {route["RouteKey"]: route["AuthorizationType"] for route in of_type("AWS::ApiGatewayV2::Route").values()}
-    assert routes == {"ANY /{proxy+}": kind, "OPTIONS /{proxy+}": "NONE"}
+    # The greedy path does not match the root.
+    assert routes == {"ANY /{proxy+}": kind, "ANY /": kind, "OPTIONS /{proxy+}": "NONE"}
     assert RESOURCES["ApiPreflightRoute"]["Condition"] == "HasCorsOrigins"
     assert TEMPLATE["Parameters"]["CorsOrigins"]["Default"] == ""
 
@@ -96,6 +97,34 @@ def test_functions_are_given_only_settings_they_document():
     own = [function["Environment"]["Variables"] for function in FUNCTIONS.values() if "Environment" in function]
     for variable in {v for variables in [TEMPLATE["Globals"]["Function"]["Environment"]["Variables"], *own] for v in variables}:
         assert f"`{variable}`" in documented
+
+
+# Variables that no parameter of the template sets, and why.
+WITHOUT_A_PARAMETER = {
+    "SNOWPACK_TABLE_NAME": "the stack's own table",
+    "SNOWPACK_QUEUE_URL": "the stack's own queue",
+    "SNOWPACK_DEAD_LETTER_QUEUE_URL": "the stack's own queue",
+    "SNOWPACK_DEPLOYMENT": "the stack's name",
+    "SNOWPACK_CRASH_AT": "for tests",
+    "SNOWPACK_API": "for the command line, not for functions",
+    "SNOWPACK_API_TOKEN": "for the command line, not for functions",
+}
+
+
+def references(value):
+    """The names that a value of the template refers to."""
+    text = json.dumps(value)
+    return set(re.findall(r'"Ref": "(\w+)"', text)) | set(re.findall(r"\$\{(\w+)\}", text))
+
+
+def test_every_setting_of_a_function_comes_from_a_parameter():
+    rows = (ROOT / "docs" / "configuration.md").read_text().splitlines()
+    documented = {row.split("`")[1] for row in rows if row.startswith("| `SNOWPACK_")}
+    given = dict(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    for function in FUNCTIONS.values():
+        given |= function.get("Environment", {}).get("Variables", {})
+    set_by_parameters = {name for name, value in given.items() if references(value) & set(TEMPLATE["Parameters"])}
+    assert documented - set_by_parameters == set(WITHOUT_A_PARAMETER)
 
 
 def test_logs_are_kept_for_a_time_and_then_deleted():
