@@ -37,6 +37,12 @@ impl Record {
         record
     }
 
+    /// A record of these fields.
+    #[cfg(test)]
+    pub(crate) fn with(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
+        Self(fields.into_iter().collect())
+    }
+
     fn set(&mut self, name: &'static str, value: Value) {
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
-use crate::events::{ACTION_COMPLETED, EVENTS, JOB_STARTED, JOB_SUBMITTED, TABLE_HEALTH};
-use crate::metrics::{METRICS, NAMESPACE};
+use crate::events::{ACTION_COMPLETED, EVENTS, Event, JOB_STARTED, JOB_SUBMITTED, TABLE_HEALTH};
+use crate::metrics::{METRICS, Metric, NAMESPACE};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -175,6 +175,58 @@ fn a_metric_without_its_value_or_a_dimension_is_left_out() {
         tracing::info!(event = ACTION_COMPLETED.name, elapsed_seconds = 1.0);
     });
     assert_eq!(lines, [] as [Value; 0]);
+}
+
+/// The fullest event that this metric is taken from: its value, a number no other has, and every dimension.
+fn record_of(metric: &Metric, event: &Event, value: usize) -> Record {
+    let member = match metric.value {
+        metrics::Value::One => None,
+        metrics::Value::Field(name) => Some((name, json!(value))),
+    };
+    let dimensions = metric.dimensions.concat();
+    let dimensions = dimensions
+        .into_iter()
+        .map(|name| (name, json!(format!("a {name}"))));
+    Record::with(
+        [("event", json!(event.name))]
+            .into_iter()
+            .chain(dimensions)
+            .chain(member),
+    )
+}
+
+#[test]
+fn every_metric_is_reported_of_each_of_its_events() {
+    let emf = emf(true).unwrap();
+    for (value, metric) in METRICS.iter().enumerate() {
+        let sets = metric.dimensions.iter();
+        let sets: Vec<_> = sets.map(|set| [&["deployment"], *set].concat()).collect();
+        for event in metric.events {
+            let record = record_of(metric, event, value);
+            let line = emf.line(&record, Utc::now()).expect(metric.name);
+            let line: Value = serde_json::from_str(&line).unwrap();
+            let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+            let expected = json!({
+                "Namespace": NAMESPACE, "Dimensions": sets,
+                "Metrics": [{"Name": metric.name, "Unit": metric.unit.as_str()}],
+            });
+            assert!(
+                directives.contains(&expected),
+                "{} of {}: {line}",
+                metric.name,
+                event.name
+            );
+            let reported = match metric.value {
+                metrics::Value::One => 1,
+                metrics::Value::Field(_) => value,
+            };
+            assert_eq!(line[metric.name], json!(reported), "{}", event.name);
+            assert_eq!(line["deployment"], "lake");
+            for dimension in metric.dimensions.concat() {
+                assert_eq!(line[dimension], format!("a {dimension}"), "{}", metric.name);
+            }
+        }
+    }
 }
 
 /// The limits of the format: 100 metrics and 30 dimensions in a directive, 1 MB in a line.

@@ -244,6 +244,11 @@ async fn an_append_meanwhile_is_kept() {
     assert_eq!((committed.conflicts, committed.outcome.committed), (1, vec![0]));
     assert_eq!(capture.names(), ["commit_conflict", "table_committed"]);
     assert_eq!(capture.check(), Ok(()));
+    let metrics = capture.metrics();
+    assert_eq!(
+        (&metrics[0]["CommitConflicts"], &metrics[1]["Commits"]),
+        (&1.into(), &1.into())
+    );
     assert_eq!(table.read_now().await[&(999, 2)], 1);
 }
 

@@ -34,6 +34,7 @@ struct Remote {
     runs: BTreeMap<String, State>,
     stopped: Vec<String>,
     is_unreachable: bool,
+    refuses_to_stop: bool,
     /// Workers stand still between the start of a run and noting it until told to go on.
     holds_starters: bool,
 }
@@ -123,7 +124,11 @@ impl Engine for RemoteEngine {
     }
 
     async fn abandon(&self, run: &RemoteRun) -> Result<(), RemoteError> {
-        self.reach()?.stopped.push(run.id.clone());
+        let mut remote = self.reach()?;
+        if remote.refuses_to_stop {
+            return Err(RemoteError::Refused("access denied".into()));
+        }
+        remote.stopped.push(run.id.clone());
         Ok(())
     }
 }
@@ -184,6 +189,16 @@ impl Scene {
         .unwrap();
         self.capture.check().unwrap();
         job
+    }
+
+    /// What was said of the job's run, each event once.
+    fn said(&self, event: &str, job: &JobId, run: &str) {
+        self.capture.check().unwrap();
+        let said = self.capture.named(event);
+        assert_eq!(said.len(), 1, "{event}: {:?}", self.capture.names());
+        let expected = (Some(job.as_str()), Some(run));
+        let member = |name| said[0].get(name).and_then(serde_json::Value::as_str);
+        assert_eq!((member("job_id"), member("run")), expected, "{event}");
     }
 
     fn last_delay(&self) -> u32 {
@@ -263,7 +278,8 @@ async fn a_cancel_frees_the_table_at_once_and_the_next_message_stops_the_run() {
     scene.world.submit(&ONE).await.expect("the table is free at once");
     assert!(scene.engine.stopped().is_empty());
     assert_eq!(scene.handle(&job.id).await, Handled::Ignored);
-    assert_eq!(scene.engine.stopped(), [run]);
+    assert_eq!(scene.engine.stopped(), [run.as_str()]);
+    scene.said("remote_run_stopped", &job.id, &run);
     let ended = scene.world.job(&job.id).await;
     assert_eq!((ended.status, ended.remote_run), (JobStatus::Cancelled, None));
     assert_eq!(scene.handle(&job.id).await, Handled::Ignored);
@@ -279,18 +295,40 @@ async fn a_run_is_stopped_though_the_message_is_lost_and_the_engine_away() {
         .unwrap()
         .unwrap();
     assert_eq!(scene.world.sweep().await.sent, 0, "its message is under way");
-    for _ in 0..2 {
+    for sweeps in 1..=2 {
         scene.world.clock.advance(LOST_SECONDS);
         assert_eq!(scene.world.sweep().await.sent, 1);
         scene.engine.remote.lock().unwrap().is_unreachable = true;
         scene.try_handle(&job.id).await.unwrap_err();
         assert!(scene.world.job(&job.id).await.remote_run.is_some());
+        let left = scene.capture.named("remote_run_left");
+        assert_eq!(left.len(), sweeps);
+        assert_eq!(left[0].get("job_id").unwrap(), job.id.as_str());
     }
     scene.engine.remote.lock().unwrap().is_unreachable = false;
     assert_eq!(scene.handle(&job.id).await, Handled::Ignored);
     assert_eq!(scene.engine.stopped().len(), 1);
     scene.world.clock.advance(LOST_SECONDS);
     assert_eq!(scene.world.sweep().await.sent, 0, "nothing is left to see to");
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_told_to_stop_is_named_and_forgotten() {
+    let scene = scene();
+    let job = scene.handed_over(&ONE).await;
+    let run = job.remote_run.unwrap().id;
+    cancel(&*scene.world.store, &scene.world.clock, &job.id)
+        .await
+        .unwrap()
+        .unwrap();
+    scene.engine.remote.lock().unwrap().refuses_to_stop = true;
+    assert_eq!(scene.handle(&job.id).await, Handled::Ignored);
+    scene.said("remote_run_not_stopped", &job.id, &run);
+    let cause = scene.capture.named("remote_run_not_stopped")[0]
+        .get("cause")
+        .cloned();
+    assert_eq!(cause.unwrap(), "access denied");
+    assert_eq!(scene.world.job(&job.id).await.remote_run, None);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! What the log says of a job's life: every event as it is defined, and the metrics taken from them.
 
 use serde_json::{Value, json};
-use snowpack_domain::{Action, JobId, LEASE_SECONDS};
-use snowpack_service::ports::JobStore;
-use snowpack_service::{TimeLimit, cancel, sync_tables};
+use snowpack_domain::{Action, Fence, JobId, LEASE_SECONDS, TableId};
+use snowpack_service::ports::{DeadLetter, DeadLetters, JobStore, StoreError, Write};
+use snowpack_service::{TimeLimit, cancel, sweep, sync_tables};
 use snowpack_telemetry::{Capture, Record, request_span};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -59,10 +59,31 @@ async fn a_job_that_completes() {
     }
     let actions: Vec<_> = capture.named("action_completed");
     assert_eq!(actions[1].get("action"), Some(&json!("expire_snapshots")));
+    assert_eq!(values(&capture, "JobsSubmitted"), [json!(1)]);
     assert_eq!(values(&capture, "QueueAge"), [json!(40.0)]);
     assert_eq!(values(&capture, "Actions"), [json!(1), json!(1)]);
     assert_eq!(values(&capture, "JobDuration"), [json!(0.0)]);
     assert_eq!(values(&capture, "JobsCompleted"), [json!(1)]);
+}
+
+#[tokio::test]
+async fn what_an_action_counted_is_reported() {
+    const COUNTED: [(&str, u64); 5] = [
+        ("files_in", 847),
+        ("files_out", 52),
+        ("bytes_in", 9_000),
+        ("bytes_out", 8_000),
+        ("bytes", 7_000),
+    ];
+    const METRICS: [&str; 5] = ["FilesIn", "FilesOut", "BytesIn", "BytesOut", "BytesReclaimed"];
+    let (world, capture) = (world(), Capture::start());
+    *world.engine.script.lock().unwrap() = vec![Behaviour::Measure(&COUNTED)];
+    let job = world.submit(&[Action::RewriteDataFiles]).await.unwrap();
+    handle(&world, &job.id).await;
+    capture.check().unwrap();
+    for (metric, (_, count)) in METRICS.into_iter().zip(COUNTED) {
+        assert_eq!(values(&capture, metric), [json!(count)], "{metric}");
+    }
 }
 
 #[tokio::test]
@@ -178,7 +199,9 @@ async fn sweeps_and_syncs() {
     assert_eq!(values(&capture, "TableCacheAge"), [json!(60)]);
     assert_eq!(values(&capture, "SweepMessagesSent"), [json!(0), json!(1)]);
     assert_eq!(values(&capture, "SweepsCompleted"), [json!(1), json!(1)]);
+    assert_eq!(values(&capture, "TableCacheSyncs"), [json!(1)]);
     assert_eq!(values(&capture, "TablesCached"), [json!(1)]);
+    assert_eq!(values(&capture, "TablesUnreadable"), [json!(0)]);
 }
 
 #[tokio::test]
@@ -201,5 +224,60 @@ async fn jobs_that_nobody_works_on_any_more() {
     assert_eq!(failed.len(), 2);
     assert_context(&failed[0], &spent.id);
     assert_context(&failed[1], &undeliverable.id);
+    assert_eq!(values(&capture, "SweepJobsGivenUp"), [json!(1), json!(0)]);
+    assert_eq!(values(&capture, "SweepDeadLetters"), [json!(0), json!(1)]);
     assert_eq!(values(&capture, "JobsFailed"), [json!(1), json!(1)]);
+}
+
+#[tokio::test]
+async fn a_lock_whose_job_is_gone() {
+    let (world, capture) = (world(), Capture::start());
+    let table = TableId::new("db", "t").unwrap();
+    let gone = JobId::from_u128(404);
+    let mut lock = world.store.lock(&table).await.unwrap();
+    lock.value.holder = Some(gone.clone());
+    lock.value.fence = Fence::new(3);
+    let write = Write {
+        lock: Some((table, lock)),
+        ..Write::default()
+    };
+    world.store.write(&write).await.unwrap();
+    world.sweep().await;
+    capture.check().unwrap();
+    assert_eq!(capture.names(), ["lock_freed", "sweep_completed"]);
+    let freed = &capture.named("lock_freed")[0];
+    assert_context(freed, &gone);
+    assert_eq!(freed.get("fence"), Some(&json!(3)));
+    assert_eq!(values(&capture, "SweepLocksFreed"), [json!(1)]);
+}
+
+/// A queue of dead letters that does not answer.
+struct Away;
+
+impl DeadLetters for Away {
+    async fn receive(&self, _: u32) -> Result<Vec<DeadLetter>, StoreError> {
+        Err(StoreError::Unavailable("throttled".to_owned()))
+    }
+
+    async fn remove(&self, _: &str) -> Result<(), StoreError> {
+        unreachable!("nothing was received")
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_that_could_not_do_everything() {
+    let (world, capture) = (world(), Capture::start());
+    sync_tables(&*world.store, &world.tables, &world.clock, TimeLimit::none())
+        .await
+        .unwrap();
+    world.clock.advance(7);
+    sweep(&*world.store, &*world.queue, &Away, &world.clock)
+        .await
+        .unwrap_err();
+    capture.check().unwrap();
+    assert_eq!(capture.names(), ["table_cache_synced", "sweep_failed"]);
+    let cause = capture.named("sweep_failed")[0].get("cause").cloned().unwrap();
+    assert!(cause.as_str().unwrap().contains("throttled"), "{cause}");
+    assert_eq!(values(&capture, "TableCacheAge"), [json!(7)]);
+    assert_eq!(values(&capture, "SweepsCompleted"), [] as [Value; 0]);
 }

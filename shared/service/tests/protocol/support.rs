@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use snowpack_domain::{
-    Action, ActionResult, CacheEntry, Job, JobId, JobOptions, Preview, PreviewSource, TableHealth, TableId,
-    Timestamp,
+    Action, ActionResult, CacheEntry, Job, JobId, JobOptions, Metric, Preview, PreviewSource, TableHealth,
+    TableId, Timestamp,
 };
 use snowpack_embedded::SqliteStore;
 use snowpack_service::ports::{
@@ -153,7 +153,11 @@ impl Tables for TestTables {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Behaviour {
     Succeed,
-    Fail { retry: bool },
+    /// Succeeds, and has these numbers to tell.
+    Measure(&'static [(&'static str, u64)]),
+    Fail {
+        retry: bool,
+    },
     RunOutOfTime,
     RunUntilStopped,
 }
@@ -196,6 +200,15 @@ impl Engine for TestEngine {
         };
         match behaviour {
             Behaviour::Succeed => supervisor.checkpoint().await?,
+            Behaviour::Measure(numbers) => {
+                let numbers = numbers
+                    .iter()
+                    .map(|(name, count)| ((*name).to_owned(), Metric::Count(*count)));
+                return Ok(ActionResult {
+                    metrics: numbers.collect(),
+                    ..snowpack_domain::dry_run_result(action, None)
+                });
+            }
             Behaviour::Fail { retry } => {
                 return Err(ActionStop::Failed {
                     cause: "disk on fire".into(),

@@ -290,4 +290,9 @@ async fn the_log_tells_what_a_run_came_to() {
     let told = &capture.named("orchestrator_run_completed")[0];
     assert_eq!(told.get("run_id").unwrap(), run.id.as_str());
     assert_eq!(told.get("jobs_submitted").unwrap(), 3);
+    let lines = capture.metrics();
+    let of_run = lines.iter().find(|line| line["OrchestratorRuns"] == 1).unwrap();
+    assert_eq!(of_run["status"], run.status.as_str());
+    assert_eq!(of_run["OrchestratorTablesAssessed"], run.tables_assessed);
+    assert_eq!(of_run["OrchestratorJobsSubmitted"], 3);
 }

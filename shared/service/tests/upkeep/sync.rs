@@ -185,10 +185,24 @@ async fn the_log_tells_of_the_tables_and_of_those_that_need_maintenance() {
         3,
         "fresh health is not read again"
     );
-    let needing: Vec<_> = capture
-        .metrics()
-        .iter()
-        .filter_map(|line| line.get("TablesNeedingMaintenance")?.as_u64())
-        .collect();
-    assert_eq!(needing, [1, 1]);
+    let values = |metric: &str| -> Vec<_> {
+        let lines = capture.metrics();
+        lines
+            .iter()
+            .filter_map(|line| line.get(metric)?.as_u64())
+            .collect()
+    };
+    assert_eq!(values("TablesNeedingMaintenance"), [1, 1]);
+    assert_eq!(values("HealthSyncs"), [1, 1]);
+    assert_eq!(values("HealthFailures"), [1, 1]);
+    for gauge in [
+        "TableDataFiles",
+        "TableSmallFiles",
+        "TableDeleteFiles",
+        "TableSnapshots",
+        "TableManifests",
+        "TableBytes",
+    ] {
+        assert_eq!(values(gauge).len(), 3, "{gauge}");
+    }
 }

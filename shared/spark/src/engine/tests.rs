@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use snowpack_catalog::{CommitError, TableChange};
 use snowpack_domain::{JobId, ListedTable, Metric, OptionValue, Timestamp};
 use snowpack_service::ports::RunOrder;
+use snowpack_telemetry::{Capture, Record};
 
 use super::*;
 
@@ -249,7 +250,7 @@ async fn native_tables_never_meet_spark() {
 
 #[tokio::test]
 async fn what_is_refused_natively_is_started_on_spark_and_the_run_handed_back() {
-    let scene = scene_at(50, &encrypted("auto"), true);
+    let (scene, capture) = (scene_at(50, &encrypted("auto"), true), Capture::start());
     scene.preflight(REWRITE, &JobOptions::default()).await.unwrap();
     let stop = scene.run(REWRITE, Holder::default()).await.unwrap_err();
     let ActionStop::Elsewhere {
@@ -266,6 +267,9 @@ async fn what_is_refused_natively_is_started_on_spark_and_the_run_handed_back() 
     assert_eq!(resume_after_seconds, 20);
     let orders = scene.orders();
     assert!(orders[0].document.contains("CALL"), "{orders:?}");
+    let told = said(&capture, "remote_run_started");
+    assert_eq!(told.get("token").unwrap(), orders[0].token.as_str());
+    assert!(told.get("cause").is_some_and(Value::is_string), "{told:?}");
     assert!(scene.native_runs().is_empty());
 }
 
@@ -317,6 +321,18 @@ async fn a_run_is_looked_at_less_often_as_it_grows_old() {
     }
 }
 
+/// The one event of that name, which is as it is defined and about the one run.
+fn said(capture: &Capture, event: &str) -> Record {
+    assert_eq!(capture.check(), Ok(()));
+    let [told] = &capture.named(event)[..] else {
+        panic!("{:?}", capture.names())
+    };
+    for (member, value) in [("table", "db.t"), ("action", REWRITE.as_str()), ("run", "00f1")] {
+        assert_eq!(told.get(member).unwrap(), value, "{told:?}");
+    }
+    told.clone()
+}
+
 /// What becomes of a run that ended like this.
 async fn ended(status: RunStatus, output: Option<&str>) -> Result<ActionResult, ActionStop> {
     let scene = scene_at(100, &encrypted("spark"), true);
@@ -334,7 +350,10 @@ async fn the_end_of_a_run_is_the_actions() {
     let row = json!({"rewritten_data_files_count": 6, "added_data_files_count": 1, "rewritten_bytes_count": 9,
         "failed_data_files_count": 0, "removed_delete_files_count": 0});
     let output = json!({"format": 1, "rows": [row]}).to_string();
+    let capture = Capture::start();
     let result = ended(RunStatus::Succeeded, Some(&output)).await.unwrap();
+    assert_eq!(capture.names(), ["remote_run_started", "remote_run_ended"]);
+    assert!(said(&capture, "remote_run_ended").get("status").is_some());
     assert_eq!(result.outcome, Ok("Compacted 6 files into 1 files".into()));
     assert_eq!(
         (result.elapsed_seconds, &result.metrics["files_in"]),
