@@ -108,7 +108,7 @@ fn is_missing(code: &str) -> bool {
 }
 
 /// These are sent instead of doing the work.
-fn is_throttle(code: &str) -> bool {
+pub(crate) fn is_throttle(code: &str) -> bool {
     matches!(
         code,
         "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded"

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::auth::Auth;
-use super::failure::{Failure, read_error};
+use super::failure::{Failure, read_error, status_of};
 use super::paths::{Paths, encode};
 use super::sign::Signer;
 use crate::config::{CatalogConfig, configuration, parse_http};
@@ -73,6 +73,11 @@ impl Client {
             config: config.clone(),
             session: OnceCell::new(),
         })
+    }
+
+    /// Whether it is a catalog of AWS itself, where no namespace lies within another.
+    pub(super) fn is_aws(&self) -> bool {
+        self.signer.as_ref().is_some_and(Signer::is_for_aws_catalog)
     }
 
     /// The server's configuration, asked for once it is needed and kept once it came.
@@ -188,12 +193,11 @@ impl Client {
             .execute(request)
             .await
             .map_err(Failure::from_transport)?;
-        let status = response.status();
+        let status = status_of(response.status(), response.headers());
         let answer = read_body(response).await?;
-        if status.is_success() {
-            Ok(answer)
-        } else {
-            Err(Failure::from_answer(status.as_u16(), &answer))
+        match status {
+            200..=299 => Ok(answer),
+            _ => Err(Failure::from_answer(status, &answer)),
         }
     }
 }

@@ -2,13 +2,19 @@
 
 use std::error::Error;
 
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use snowpack_domain::TableId;
 
+use crate::aws;
 use crate::port::{CatalogError, CommitError};
 
 /// Longest message of a server that is passed on.
 const MAX_MESSAGE_CHARS: usize = 500;
+
+/// Where AWS names the exception.
+const AWS_EXCEPTION: &str = "x-amzn-errortype";
 
 /// How a request failed.
 #[derive(Debug)]
@@ -69,6 +75,17 @@ impl Failure {
     }
 }
 
+/// The status that an answer means: Glue throttles with 400.
+pub(super) fn status_of(said: StatusCode, headers: &HeaderMap) -> u16 {
+    let named = headers.get(AWS_EXCEPTION).and_then(|name| name.to_str().ok());
+    // `namespace#Name:address`, of which only the name is sure to be there.
+    let name = named.and_then(|named| named.split(':').next()?.rsplit('#').next());
+    match name {
+        Some(name) if aws::is_throttle(name) => StatusCode::TOO_MANY_REQUESTS.as_u16(),
+        _ => said.as_u16(),
+    }
+}
+
 /// What a failed read means.
 pub(super) fn read_error(failure: Failure, what: &str) -> CatalogError {
     match failure {
@@ -122,6 +139,8 @@ fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
+
     use super::*;
 
     fn commit(status: u16) -> CommitError {
@@ -158,6 +177,26 @@ mod tests {
             commit(501),
             CommitError::Failed(CatalogError::Unsupported(_))
         ));
+    }
+
+    #[test]
+    fn what_aws_throttles_is_told_from_what_it_refuses() {
+        let means = |name: &'static str| {
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static(AWS_EXCEPTION),
+                HeaderValue::from_static(name),
+            )]);
+            status_of(StatusCode::BAD_REQUEST, &headers)
+        };
+        for name in [
+            "ThrottlingException",
+            "ThrottlingException:http://internal.amazon.com/coral/#x",
+            "com.amazonaws.glue#ThrottlingException",
+        ] {
+            assert_eq!(means(name), 429, "{name}");
+        }
+        assert_eq!(means("InvalidInputException"), 400);
+        assert_eq!(status_of(StatusCode::BAD_REQUEST, &HeaderMap::new()), 400);
     }
 
     #[test]

@@ -29,6 +29,8 @@ use vended::{Handout, TableAccess};
 
 /// Most pages of one list: a server that hands out page tokens for ever must not hang a sync.
 const MAX_PAGES: usize = 10_000;
+/// Added to what asks AWS for a page: of a table bucket, Glue refuses to list more and does not stop there.
+const AWS_PAGE: &str = "&pageSize=100";
 /// Deepest nesting of namespaces followed.
 const MAX_DEPTH: usize = 16;
 
@@ -61,6 +63,9 @@ struct TableAnswer {
 #[serde(rename_all = "kebab-case")]
 struct PageAnswer {
     next_page_token: Option<String>,
+    /// The same, as S3 Tables spells it.
+    #[serde(rename = "nextPageToken")]
+    camel_page_token: Option<String>,
     #[serde(default)]
     namespaces: Vec<Vec<String>>,
     #[serde(default)]
@@ -130,11 +135,13 @@ impl RestCatalog {
     async fn pages(&self, session: &Session, path: &str) -> Result<Vec<PageAnswer>, Failure> {
         let mut pages: Vec<PageAnswer> = Vec::new();
         let mut token = String::new();
+        let size = if self.client.is_aws() { AWS_PAGE } else { "" };
         while pages.len() < MAX_PAGES {
             let separator = if path.contains('?') { '&' } else { '?' };
-            let paged = format!("{path}{separator}pageToken={}", paths::encode(&token));
+            let paged = format!("{path}{separator}pageToken={}{size}", paths::encode(&token));
             let page: PageAnswer = self.client.call(session, Method::GET, &paged, None).await?;
-            let next = page.next_page_token.clone().filter(|next| !next.is_empty());
+            let next = page.next_page_token.as_ref().or(page.camel_page_token.as_ref());
+            let next = next.filter(|next| !next.is_empty()).cloned();
             pages.push(page);
             match next {
                 Some(next) => token = next,
@@ -226,6 +233,7 @@ impl Catalog for RestCatalog {
 
     async fn databases(&self) -> Result<Vec<String>, CatalogError> {
         let session = self.client.session().await?;
+        let depth = if self.client.is_aws() { 1 } else { MAX_DEPTH };
         let mut found = Vec::new();
         let mut open = vec![Vec::new()];
         while let Some(parent) = open.pop() {
@@ -233,7 +241,7 @@ impl Catalog for RestCatalog {
                 // A level with a dot in it could not be told from two levels.
                 if child.len() == parent.len() + 1 && !child.iter().any(|level| level.contains('.')) {
                     found.push(child.join("."));
-                    if child.len() < MAX_DEPTH {
+                    if child.len() < depth {
                         open.push(child);
                     }
                 }

@@ -22,6 +22,17 @@ use crate::port::CatalogError;
 const DEFAULT_SERVICE: &str = "execute-api";
 /// Credentials are asked for again this long before they end, so that none ends under way.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
+/// The services of AWS that are catalogs.
+const CATALOG_SERVICES: [&str; 2] = ["glue", "s3tables"];
+/// What their hosts' names end in: mostly, in China, and in Europe's sovereign cloud; IPv4 first, then both.
+const DOMAINS: [&str; 6] = [
+    "amazonaws.com",
+    "api.aws",
+    "amazonaws.com.cn",
+    "api.amazonwebservices.com.cn",
+    "amazonaws.eu",
+    "api.amazonwebservices.eu",
+];
 /// Where a bearer token goes when `Authorization` holds the signature (Java's `RESTSigV4AuthSession`).
 const MOVED_TOKEN: HeaderName = HeaderName::from_static("original-authorization");
 
@@ -64,6 +75,11 @@ impl Signer {
             provider,
             current: Mutex::new(None),
         }))
+    }
+
+    /// Whether it signs for a catalog of AWS itself.
+    pub(super) fn is_for_aws_catalog(&self) -> bool {
+        CATALOG_SERVICES.contains(&self.service.as_str())
     }
 
     /// Adds the signature to a request that is otherwise complete.
@@ -153,14 +169,12 @@ struct AwsEndpoint<'a> {
 }
 
 impl<'a> AwsEndpoint<'a> {
-    /// Reads `glue.REGION.amazonaws.com` and `s3tables.REGION.amazonaws.com`, with `-fips`, in China and of
-    /// both address families.
+    /// Reads `glue.REGION.DOMAIN` and `s3tables.REGION.DOMAIN`, with `-fips` or without.
     fn of(host: &'a str) -> Option<Self> {
         let (service, rest) = host.split_once('.')?;
         let service = service.strip_suffix("-fips").unwrap_or(service);
         let (region, domain) = rest.split_once('.')?;
-        let known = matches!(service, "glue" | "s3tables")
-            && matches!(domain, "amazonaws.com" | "amazonaws.com.cn" | "api.aws");
+        let known = CATALOG_SERVICES.contains(&service) && DOMAINS.contains(&domain);
         known.then_some(Self { service, region })
     }
 }
@@ -176,8 +190,11 @@ mod tests {
             let glue = AwsEndpoint::of(host).unwrap();
             assert_eq!((glue.service, glue.region), ("glue", "eu-west-1"), "{host}");
         }
-        let s3tables = AwsEndpoint::of("s3tables.cn-north-1.amazonaws.com.cn").unwrap();
-        assert_eq!((s3tables.service, s3tables.region), ("s3tables", "cn-north-1"));
+        for domain in ["amazonaws.com.cn", "api.amazonwebservices.com.cn"] {
+            let host = format!("s3tables.cn-north-1.{domain}");
+            let s3tables = AwsEndpoint::of(&host).unwrap();
+            assert_eq!((s3tables.service, s3tables.region), ("s3tables", "cn-north-1"));
+        }
         for host in ["localhost", "glue.example.com", "s3.eu-west-1.amazonaws.com"] {
             assert_eq!(AwsEndpoint::of(host), None, "{host}");
         }
@@ -198,12 +215,14 @@ mod tests {
         let own = [("rest.sigv4-enabled", "true"), ("rest.signing-region", "r1")];
         let own = signer("h", &own).await.unwrap();
         assert_eq!((own.service.as_str(), own.region.as_str()), ("execute-api", "r1"));
+        assert!(!own.is_for_aws_catalog());
         let host = "s3tables.eu-west-1.amazonaws.com";
         let aws = signer(host, &[]).await.unwrap();
         assert_eq!(
             (aws.service.as_str(), aws.region.as_str()),
             ("s3tables", "eu-west-1")
         );
+        assert!(aws.is_for_aws_catalog());
         assert!(signer(host, &[("rest.sigv4-enabled", "false")]).await.is_none());
         let named = signer(host, &[("rest.signing-name", "x"), ("rest.signing-region", "r2")]).await;
         let named = named.unwrap();

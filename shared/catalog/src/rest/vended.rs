@@ -19,7 +19,7 @@ use crate::storage::{Grant, ObjectStorage, Renewal, VendedStorage};
 
 const ACCESS_KEY: &str = "s3.access-key-id";
 const SESSION_TOKEN: &str = "s3.session-token";
-/// When a session ends, in milliseconds since 1970: Java's name, and an older one of Polaris.
+/// When a session ends, in milliseconds since 1970: Java's name, and an older one of Polaris and Lakekeeper.
 const ENDS: [&str; 2] = ["s3.session-token-expires-at-ms", "expiration-time"];
 /// Where the server wants to be asked for new credentials (Java's `AwsClientProperties`).
 const REFRESH_ENDPOINT: &str = "client.refresh-credentials-endpoint";
@@ -139,15 +139,20 @@ impl TableAccess {
 
     async fn ask(&self) -> Result<Handout, CatalogError> {
         let session = self.client.session().await?;
-        let answer = match self.loaded.get(REFRESH_ENDPOINT) {
+        // The endpoint renews what has a prefix. Credentials in `config`, which Polaris hands out as well,
+        // come with the table only: without it they would stay the old ones.
+        let endpoint = self.loaded.get(REFRESH_ENDPOINT);
+        let endpoint = endpoint.filter(|_| !self.loaded.contains_key(ACCESS_KEY));
+        let answer = match endpoint {
             Some(path) => self.client.call_named(session, path).await,
             None => {
-                let path = format!("{}?snapshots=refs", session.paths.table(&self.table));
+                // With all snapshots: Glue's extensions know no other way.
+                let path = session.paths.table(&self.table);
                 self.client.call(session, Method::GET, &path, None).await
             }
         };
         let mut handout: Handout = answer.map_err(|failure| read_error(failure, &self.table.to_string()))?;
-        if handout.config.is_empty() {
+        if endpoint.is_some() {
             handout.config = self.loaded.clone();
         }
         Ok(handout)

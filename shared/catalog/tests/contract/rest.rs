@@ -51,7 +51,7 @@ impl Rest {
         open(&self.config(properties), None).await.unwrap()
     }
 
-    fn answer(&self, answer: Answer) {
+    pub(crate) fn answer(&self, answer: Answer) {
         self.server.lock().unwrap().next_commit = Some(answer);
     }
 }

@@ -176,6 +176,25 @@ async fn the_servers_own_place_for_new_credentials_is_asked() {
 }
 
 #[tokio::test]
+async fn credentials_without_a_prefix_are_renewed_by_loading_the_table() {
+    let rest = rest().await;
+    let hand_out = |key: &str, ends_in: Duration| {
+        let credential = credential("s3://lake/t", key, ends_in);
+        let mut config = credential["config"].clone();
+        config["client.refresh-credentials-endpoint"] = json!("v1/nobody/asks/here");
+        rest.server.lock().unwrap().handout = json!({"config": config, "storage-credentials": [credential]});
+    };
+    hand_out("first", Duration::ZERO);
+    let (catalog, _) = opened(&rest, &[]).await;
+    let table = catalog.load(&rest.table()).await.unwrap();
+    hand_out("second", HOUR);
+    for file in FILES {
+        assert_eq!(key_of(&table, file).await, "second", "{file}");
+    }
+    assert_eq!(rest.server.lock().unwrap().loads, (2, 0), "once for all files");
+}
+
+#[tokio::test]
 async fn access_at_hand_is_used_while_none_can_be_had() {
     let rest = rest().await;
     rest.server.lock().unwrap().handout =

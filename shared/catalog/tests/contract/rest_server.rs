@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::IntoResponse;
 use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 use iceberg::{TableRequirement, TableUpdate};
@@ -25,6 +25,8 @@ pub(crate) enum Answer {
     After(u16),
     /// Success without sense, after it was applied.
     Garbage,
+    /// As Glue refuses what comes too fast.
+    Throttled,
 }
 
 #[derive(Default)]
@@ -104,18 +106,26 @@ async fn handle(
             body: &body,
         };
         if !received.is_signed_for(service, region) {
-            return (StatusCode::FORBIDDEN, "IncompleteSignatureException".to_owned());
+            let refusal = "IncompleteSignatureException";
+            return (StatusCode::FORBIDDEN, exception(refusal), refusal.to_owned());
         }
     }
     match route(&mut catalog, &method, &uri, &headers, &body) {
-        Ok(Value::String(garbage)) => (StatusCode::OK, garbage),
-        Ok(answer) => (StatusCode::OK, answer.to_string()),
+        Ok(Value::String(garbage)) => (StatusCode::OK, HeaderMap::new(), garbage),
+        Ok(answer) => (StatusCode::OK, HeaderMap::new(), answer.to_string()),
         Err((status, kind)) => {
             let error =
                 json!({"error": {"code": status, "type": kind, "message": format!("injected {status}")}});
-            (StatusCode::from_u16(status).unwrap(), error.to_string())
+            let status = StatusCode::from_u16(status).unwrap();
+            (status, exception(kind), error.to_string())
         }
     }
+}
+
+/// The header in which AWS names an exception.
+fn exception(kind: &'static str) -> HeaderMap {
+    let header = HeaderName::from_static("x-amzn-errortype");
+    HeaderMap::from_iter([(header, HeaderValue::from_static(kind))])
 }
 
 fn route(catalog: &mut Catalog, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Reply {
@@ -168,9 +178,12 @@ fn route(catalog: &mut Catalog, method: &Method, uri: &Uri, headers: &HeaderMap,
     }
 }
 
+/// The largest page that Glue may list of a table bucket.
+const AWS_PAGE: &str = "&pageSize=100";
+
 /// Two pages of outermost namespaces, of which `db` has one child.
 fn namespaces(query: &str) -> Value {
-    match query {
+    match query.strip_suffix(AWS_PAGE).unwrap_or(query) {
         "pageToken=" => json!({"namespaces": [["db"]], "next-page-token": "2 &"}),
         "pageToken=2%20%26" => json!({"namespaces": [["flat"], ["a.dot"]], "next-page-token": null}),
         "parent=db&pageToken=" => json!({"namespaces": [["db", "nested"]]}),
@@ -178,17 +191,25 @@ fn namespaces(query: &str) -> Value {
     }
 }
 
+/// Two pages; the token of the second is spelt as S3 Tables spells it.
 fn tables(catalog: &Catalog, namespace: &str, query: &str) -> Reply {
-    assert!(query.starts_with("pageToken="));
     let names = catalog.tables.keys().filter(|(found, _)| found == namespace);
-    let mut names: Vec<Value> = names
+    let names: Vec<Value> = names
         .map(|(_, name)| json!({"namespace": [], "name": name}))
         .collect();
-    if names.is_empty() {
-        return Err((404, "NoSuchNamespaceException"));
+    let page = query.strip_suffix(AWS_PAGE);
+    if catalog.signed_for.is_some() && page.is_none() {
+        return Err((400, "InvalidInputException"));
     }
-    names.push(json!({"namespace": [], "name": "not addressable"}));
-    Ok(json!({"identifiers": names}))
+    match page.unwrap_or(query) {
+        _ if names.is_empty() => Err((404, "NoSuchNamespaceException")),
+        "pageToken=" => {
+            let first = json!({"namespace": [], "name": "not addressable"});
+            Ok(json!({"identifiers": [first], "nextPageToken": "2"}))
+        }
+        "pageToken=2" => Ok(json!({"identifiers": names})),
+        _ => Err((400, "BadRequestException")),
+    }
 }
 
 fn load(catalog: &Catalog, namespace: &str, name: &str) -> Reply {
@@ -204,8 +225,10 @@ fn load(catalog: &Catalog, namespace: &str, name: &str) -> Reply {
 
 fn commit(catalog: &mut Catalog, namespace: &str, name: &str, body: &[u8]) -> Reply {
     let answer = catalog.next_commit.take();
-    if let Some(Answer::Before(status)) = answer {
-        return Err((status, "Injected"));
+    match answer {
+        Some(Answer::Before(status)) => return Err((status, "Injected")),
+        Some(Answer::Throttled) => return Err((400, "ThrottlingException")),
+        _ => {}
     }
     let key = (namespace.to_owned(), name.to_owned());
     let (location, metadata) = catalog
