@@ -1,4 +1,4 @@
-"""Reads a CloudFormation template with its short function forms (`!Ref`, `!Sub`, ...) written out."""
+"""Reads the CloudFormation template with its short function forms (`!Ref`, `!Sub`, ...) written out, and parts of it."""
 
 from pathlib import Path
 
@@ -31,3 +31,23 @@ _Loader.add_multi_constructor("!", _written_out)
 def load(path=PATH):
     """The template as plain dictionaries and lists."""
     return yaml.load(Path(path).read_text(), Loader=_Loader)
+
+
+TEMPLATE = load()
+PARAMETERS = TEMPLATE["Parameters"]
+RESOURCES = TEMPLATE["Resources"]
+
+
+def properties(name):
+    """The properties of a resource."""
+    return RESOURCES[name]["Properties"]
+
+
+def of_type(kind):
+    """The properties of all resources of a type, by name."""
+    return {name: resource["Properties"] for name, resource in RESOURCES.items() if resource["Type"] == kind}
+
+
+def listed(value):
+    """What may stand alone or in a list, as a list."""
+    return value if isinstance(value, list) else [value]
