@@ -70,7 +70,7 @@ def test_a_rewrite_by_spark_says_and_signs_what_ours_would(handed: Catalog, tmp_
     assert (summary["snowpack.action"], summary["snowpack.fence"]) == ("rewrite_data_files", "3")
     assert summary["snowpack.target-file-size-bytes"] == str(512 << 20)
     again = hand_over(tmp_path, table, "rewrite_data_files")
-    assert again["message"].startswith("Nothing to do")
+    assert again["message"].startswith("Spark rewrote no data file")
     table.insert("select id, 'x' as name, 1.0 as ratio from range(3)")
     assert "snowpack.job-id" not in check.current_summary(table), "others' snapshots are theirs"
 

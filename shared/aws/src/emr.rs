@@ -105,7 +105,13 @@ impl SparkRuns for EmrServerless {
             .configuration_overrides(self.configuration())
             .send()
             .await
-            .map_err(|error| remote_error("StartJobRun", &error))?;
+            .map_err(|error| match remote_error("StartJobRun", &error) {
+                // The application is on its way to another state.
+                RemoteError::Refused(reason) if has_code(&error, "ConflictException") => {
+                    RemoteError::Unavailable(reason)
+                }
+                error => error,
+            })?;
         Ok(started.job_run_id)
     }
 
@@ -164,8 +170,12 @@ fn status(state: &JobRunState, details: &str) -> RunStatus {
 }
 
 fn is_unknown<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    has_code(error, "ResourceNotFoundException")
+}
+
+fn has_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
     let answer = error.as_service_error();
-    answer.and_then(ProvideErrorMetadata::code) == Some("ResourceNotFoundException")
+    answer.and_then(ProvideErrorMetadata::code) == Some(code)
 }
 
 fn remote_error<E>(operation: &str, error: &SdkError<E, HttpResponse>) -> RemoteError

@@ -20,7 +20,7 @@ pub use any::{AnyCatalog, open};
 pub use config::{CatalogConfig, CatalogKind, DEFAULT_CATALOG_NAME};
 pub use glue::GlueCatalog;
 pub use port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
-pub use rest::RestCatalog;
+pub use rest::{AwsEndpoint, RestCatalog};
 pub use s3tables::S3TablesCatalog;
 pub use scope::DatabaseScope;
 pub use sql::{SqlCatalog, create_sql_catalog};

@@ -28,6 +28,9 @@ pub enum OutputError {
     /// The statement failed.
     #[error("Spark: {0}")]
     Failed(String),
+    /// The statement ended well, because it commits what it can, and could do nothing.
+    #[error("Spark could rewrite none of {0} files: the log of the run's driver says why")]
+    NothingDone(u64),
 }
 
 #[derive(Deserialize)]
@@ -101,7 +104,10 @@ impl Counts {
         );
         let failed = self.get("failed_data_files_count")?;
         let removed = self.get("removed_delete_files_count")?;
-        let mut message = if read + written + removed + failed == 0 {
+        if failed > 0 && read == 0 {
+            return Err(OutputError::NothingDone(failed));
+        }
+        let mut message = if read + written + removed == 0 {
             nothing("data file")
         } else {
             format!("Compacted {read} files into {written} files")
@@ -179,8 +185,10 @@ impl Counts {
     }
 }
 
+/// With partial progress Spark counts neither commits that it lost to other writers nor, of position deletes, groups
+/// that failed: it need not be that there was nothing to do.
 fn nothing(noun: &str) -> String {
-    format!("Nothing to do: Spark found no {noun} to rewrite")
+    format!("Spark rewrote no {noun}: there was none to rewrite, or the log of the run's driver says why")
 }
 
 #[cfg(test)]
@@ -237,7 +245,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_as_everywhere() {
+    fn a_compaction_of_which_every_group_failed_has_failed() {
+        let of = |read: u64, failed: u64| {
+            let row = json!({
+                "rewritten_data_files_count": read, "added_data_files_count": read, "rewritten_bytes_count": 0,
+                "failed_data_files_count": failed, "removed_delete_files_count": 0
+            });
+            self::read(Action::RewriteDataFiles, &json!({"format": 1, "rows": [row]}))
+        };
+        assert!(matches!(of(0, 7), Err(OutputError::NothingDone(7))));
+        let some = of(3, 7).unwrap().outcome.unwrap();
+        assert_eq!(
+            some,
+            "Compacted 3 files into 3 files; left 7 files whose groups failed"
+        );
+    }
+
+    #[test]
+    fn nothing_rewritten_is_not_called_nothing_to_do() {
         let rows = json!([{"rewritten_delete_files_count": 0, "added_delete_files_count": 0,
             "rewritten_bytes_count": 0, "added_bytes_count": 0}]);
         let result = read(
@@ -245,6 +270,10 @@ mod tests {
             &json!({"format": 1, "rows": rows}),
         )
         .unwrap();
-        assert!(result.outcome.unwrap().starts_with("Nothing to do"));
+        let message = result.outcome.unwrap();
+        assert!(
+            message.starts_with("Spark rewrote no position delete file"),
+            "{message}"
+        );
     }
 }

@@ -52,6 +52,23 @@ fn is_start(request: &Request) -> bool {
 }
 
 #[tokio::test]
+async fn an_application_between_two_states_is_asked_again_later() {
+    let answer = |code: &'static str| {
+        Script::new(move |request| {
+            if is_start(request) {
+                failure(409, code)
+            } else {
+                Answer::ok("")
+            }
+        })
+    };
+    let busy = runs(&answer("ConflictException")).start(&order()).await;
+    assert!(matches!(busy, Err(RemoteError::Unavailable(_))), "{busy:?}");
+    let wrong = runs(&answer("ValidationException")).start(&order()).await;
+    assert!(matches!(wrong, Err(RemoteError::Refused(_))), "{wrong:?}");
+}
+
+#[tokio::test]
 async fn a_run_is_put_in_place_and_started_under_its_token() {
     let script = Script::new(|request| {
         if is_start(request) {

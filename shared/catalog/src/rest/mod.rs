@@ -25,6 +25,7 @@ use crate::port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 use crate::storage::{DispatchFactory, ObjectStorage};
 use client::{Client, Session};
 use failure::{Failure, commit_error, read_error};
+pub use sign::AwsEndpoint;
 use vended::{Handout, TableAccess};
 
 /// Most pages of one list: a server that hands out page tokens for ever must not hang a sync.

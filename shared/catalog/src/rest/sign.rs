@@ -162,15 +162,18 @@ impl fmt::Debug for Signer {
 }
 
 /// An endpoint of AWS that speaks the REST specification and takes signed requests only.
-#[derive(Debug, PartialEq, Eq)]
-struct AwsEndpoint<'a> {
-    service: &'a str,
-    region: &'a str,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwsEndpoint<'a> {
+    /// The service that requests are signed for.
+    pub service: &'a str,
+    /// Its region.
+    pub region: &'a str,
 }
 
 impl<'a> AwsEndpoint<'a> {
-    /// Reads `glue.REGION.DOMAIN` and `s3tables.REGION.DOMAIN`, with `-fips` or without.
-    fn of(host: &'a str) -> Option<Self> {
+    /// The endpoint of that host: `glue.REGION.DOMAIN` or `s3tables.REGION.DOMAIN`, with `-fips` or without; `None` for
+    /// every other host.
+    pub fn of(host: &'a str) -> Option<Self> {
         let (service, rest) = host.split_once('.')?;
         let service = service.strip_suffix("-fips").unwrap_or(service);
         let (region, domain) = rest.split_once('.')?;
