@@ -121,7 +121,7 @@ impl Harness for Postgres {
             }
             Fault::LostAnswer => {
                 self.execute("ROLLBACK");
-                self.lose_answer_to("COMMIT");
+                self.lose_answer_to("COMMIT\0");
             }
         }
         true
