@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use iceberg::TableRequirement;
 use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
 use reqwest::Method;
@@ -29,6 +30,8 @@ use vended::{Handout, TableAccess};
 
 /// Most pages of one list: a server that hands out page tokens for ever must not hang a sync.
 const MAX_PAGES: usize = 10_000;
+/// Namespaces whose children are listed at once: enough to hide a server's latency, few enough not to be throttled.
+const CONCURRENT_LISTS: usize = 8;
 /// Deepest nesting of namespaces followed.
 const MAX_DEPTH: usize = 16;
 
@@ -228,16 +231,16 @@ impl Catalog for RestCatalog {
         let session = self.client.session().await?;
         let mut found = Vec::new();
         let mut open = vec![Vec::new()];
-        while let Some(parent) = open.pop() {
-            for child in self.children(session, &parent).await? {
-                // A level with a dot in it could not be told from two levels.
-                if child.len() == parent.len() + 1 && !child.iter().any(|level| level.contains('.')) {
-                    found.push(child.join("."));
-                    if child.len() < MAX_DEPTH {
-                        open.push(child);
-                    }
-                }
-            }
+        for depth in 1..=MAX_DEPTH {
+            let lists: Vec<_> = open.iter().map(|parent| self.children(session, parent)).collect();
+            let children: Vec<_> = stream::iter(lists)
+                .buffer_unordered(CONCURRENT_LISTS)
+                .try_collect()
+                .await?;
+            open = children.into_iter().flatten().collect();
+            // A level with a dot in it could not be told from two levels.
+            open.retain(|child| child.len() == depth && !child.iter().any(|level| level.contains('.')));
+            found.extend(open.iter().map(|child| child.join(".")));
         }
         found.sort_unstable();
         Ok(found)
