@@ -102,6 +102,18 @@ def test_a_failing_or_silent_function_raises_an_alarm():
     assert (silent["Dimensions"][0]["Value"], silent["TreatMissingData"]) == ({"Ref": "SweeperFunction"}, "breaching")
 
 
+def test_alarms_on_sync_fit_any_schedule():
+    errors = properties("SyncErrorsAlarm")
+    assert (errors["Threshold"], errors["ComparisonOperator"]) == (0, "GreaterThanThreshold"), "one failure is enough"
+    stale = properties("TableCacheStaleAlarm")
+    assert stale["Threshold"] == {"Ref": "TableCacheMaxAgeSeconds"}
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS"] == {"Ref": "TableCacheMaxAgeSeconds"}
+    assert stale["TreatMissingData"] == {"Fn::If": ["ReportsMetrics", "breaching", "notBreaching"]}, "never synced"
+    assert stale["Period"] * stale["EvaluationPeriods"] >= 900, "a new deployment has time for its first sync"
+    assert TEMPLATE["Parameters"]["TableCacheMaxAgeSeconds"]["Default"] == 900
+
+
 def test_every_threshold_can_be_set_and_is_left_to_the_table_by_default():
     variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     for name in ("TargetFileSizeBytes", "MaxSnapshotAgeDays", "MinSnapshotsToKeep"):

@@ -3,9 +3,12 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use snowpack_domain::{DatabaseName, Job, Policy, RunId};
+use snowpack_domain::{DatabaseName, Duration, Job, Policy, RunId};
 use snowpack_service::ports::{Clock, HealthStore, Ids, JobQueue, JobStore, RunStore, Tables};
 use snowpack_service::{Failure, HealthBook, SubmitRefusal, SubmitRequest, Submitter, TableCache};
+
+/// Oldest table cache that is still ready unless told otherwise: three syncs missed at their default of five minutes.
+const CACHE_MAX_AGE: Duration = Duration::from_seconds(900);
 
 /// The ports the API needs.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub struct Api<S, Q, T, C, I> {
     submitter: Submitter<S, Q, T, C, Arc<I>>,
     clock: C,
     ids: Arc<I>,
+    cache_max_age: Duration,
 }
 
 impl<S, Q, T, C, I> Api<S, Q, T, C, I>
@@ -67,6 +71,16 @@ where
             cache,
             clock,
             ids,
+            cache_max_age: CACHE_MAX_AGE,
+        }
+    }
+
+    /// The same, ready while the table cache is no older than this.
+    #[must_use]
+    pub fn with_cache_max_age(self, cache_max_age: Duration) -> Self {
+        Self {
+            cache_max_age,
+            ..self
         }
     }
 }
@@ -83,6 +97,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn cache(&self) -> &TableCache<Self::Store, Self::Tables, Self::Clock>;
     fn book(&self) -> &HealthBook<Self::Store, Self::Tables, Self::Clock>;
     fn clock(&self) -> &Self::Clock;
+    /// Oldest table cache that is ready.
+    fn cache_max_age(&self) -> Duration;
     /// An id for a new record of a run.
     fn run_id(&self) -> RunId;
     /// Whether the deployment maintains this database by itself.
@@ -124,6 +140,10 @@ where
 
     fn clock(&self) -> &C {
         &self.clock
+    }
+
+    fn cache_max_age(&self) -> Duration {
+        self.cache_max_age
     }
 
     fn run_id(&self) -> RunId {

@@ -60,7 +60,8 @@ pub(crate) async fn recommendation<B: Backend>(
 ) -> Result<Response, Problem> {
     let (table, known) = known(&*api, &uri).await?;
     let kept = api.book().kept(&table).await?;
-    let (health, source) = match kept.filter(|kept| api.book().is_fresh(&known.entry, kept)) {
+    let is_fresh = |kept: &TableHealth| api.book().is_fresh(&known.entry, kept, known.synced_at);
+    let (health, source) = match kept.filter(is_fresh) {
         Some(kept) => (kept, PreviewSource::Cached),
         None => (read_now(&*api, &table).await?, PreviewSource::Live),
     };

@@ -28,7 +28,8 @@ async fn main() -> anyhow::Result<()> {
         clock: SystemClock,
         ids: TimeSortedIds::default(),
     };
-    let router = snowpack_api::router(Api::new(ports, settings.policy));
+    let api = Api::new(ports, settings.policy).with_cache_max_age(settings.table_cache_max_age);
+    let router = snowpack_api::router(api);
     let service = lambda::service(router);
     lambda_http::run(service)
         .await

@@ -19,9 +19,6 @@ use crate::{body, reply};
 /// The contract as OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("../../../infra/openapi.json");
 
-/// Oldest table cache that is still ready: three syncs missed at the default of five minutes.
-const MAX_CACHE_AGE: Duration = Duration::from_seconds(900);
-
 /// GET /healthz: the process answers.
 pub(crate) async fn healthz(uri: Uri) -> Result<Response, Problem> {
     Query::read(&uri, &[])?;
@@ -34,14 +31,14 @@ pub(crate) async fn readyz<B: Backend>(State(api): State<Arc<B>>, uri: Uri) -> R
     let state = api.store().cache_state().await;
     let state = state
         .map_err(|error| Problem::not_ready("the job store cannot be reached", Some(error.to_string())))?;
-    check_cache(&state, api.clock().now())?;
+    check_cache(&state, api.cache_max_age(), api.clock().now())?;
     Ok(status("ready"))
 }
 
-fn check_cache(state: &CacheState, now: Timestamp) -> Result<(), Problem> {
+fn check_cache(state: &CacheState, max_age: Duration, now: Timestamp) -> Result<(), Problem> {
     match state.last_synced {
         None => Err(Problem::not_ready("the table cache was never synced", None)),
-        Some(synced) if now - synced > MAX_CACHE_AGE => {
+        Some(synced) if now - synced > max_age => {
             let minutes = (now - synced).as_micros() / 60_000_000;
             Err(Problem::not_ready(
                 format!("the table cache was last synced {minutes} minutes ago"),
@@ -86,4 +83,21 @@ pub(crate) async fn set_drain<B: Backend>(
 pub(crate) async fn openapi(uri: Uri) -> Result<Response, Problem> {
     Query::read(&uri, &[])?;
     Ok(reply::raw_json(StatusCode::OK, OPENAPI))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_says_how_old_the_table_cache_may_be() {
+        let state = CacheState {
+            last_synced: Some(Timestamp::from_micros(0)),
+            ..CacheState::default()
+        };
+        let now = Timestamp::from_micros(0) + Duration::from_seconds(3600);
+        assert!(check_cache(&state, Duration::from_seconds(3600), now).is_ok());
+        assert!(check_cache(&state, Duration::from_seconds(3599), now).is_err());
+        assert!(check_cache(&CacheState::default(), Duration::from_seconds(3600), now).is_err());
+    }
 }

@@ -1,14 +1,41 @@
 //! What is known of a table's state: facts read from its metadata, and what each action would do about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{Action, Duration, Preview, PreviewSource, TableId, Timestamp};
 
-/// Age up to which stored health is as good as read now (operations.md, Orchestrator).
+/// Time for which stored health is as good as read now (operations.md, Orchestrator): since it was read, or since the
+/// table's metadata was last seen unchanged.
 pub const HEALTH_MAX_AGE: Duration = Duration::from_seconds(15 * 60);
 /// Age up to which health of unchanged metadata is believed: all of it follows from the metadata but for snapshots
 /// that have come of age since.
 pub const UNCHANGED_HEALTH_MAX_AGE: Duration = Duration::from_seconds(6 * 3600);
+
+/// Tells the settings of a deployment, which the outlook depends on, from others: FNV-1a of the pairs in order.
+pub fn settings_hash(deployment: &HashMap<String, String>) -> u64 {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    // No text holds 255, which keeps names and values apart.
+    let ended = |text: &str| text.bytes().chain([0xff]).collect::<Vec<_>>();
+    let sorted: BTreeMap<_, _> = deployment.iter().collect();
+    let bytes = sorted
+        .into_iter()
+        .flat_map(|(name, value)| [ended(name), ended(value)].concat());
+    bytes.fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+}
+
+/// What is known of a table now, to hold a kept report against.
+#[derive(Clone, Copy, Debug)]
+pub struct TableNow<'a> {
+    /// Its newest metadata file as the table cache has it.
+    pub metadata_location: Option<&'a str>,
+    /// When the table cache was last in step with the catalog.
+    pub synced_at: Option<Timestamp>,
+    /// The [`settings_hash`] of the deployment.
+    pub settings_hash: u64,
+    /// Now.
+    pub now: Timestamp,
+}
 
 /// Live files of the current snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,16 +101,22 @@ pub struct TableHealth {
     pub deleted_records: u64,
     /// What each action would do with the table's and the deployment's settings: the dry run's numbers.
     pub outlook: BTreeMap<Action, Preview>,
+    /// The [`settings_hash`] of the deployment the outlook was made for; absent in old reports.
+    pub settings_hash: Option<u64>,
     /// When it was read.
     pub collected_at: Timestamp,
 }
 
 impl TableHealth {
-    /// Whether it still describes the table, whose newest metadata file is `metadata_location` if that is known.
-    pub fn is_fresh(&self, metadata_location: Option<&str>, now: Timestamp) -> bool {
-        let age = now - self.collected_at;
-        let is_unchanged = metadata_location == Some(self.metadata_location.as_str());
-        age <= HEALTH_MAX_AGE || (is_unchanged && age <= UNCHANGED_HEALTH_MAX_AGE)
+    /// Whether it still describes the table. A table cache that nobody syncs tells nothing of changes: then it is good
+    /// for no longer than health of changed metadata.
+    pub fn is_fresh(&self, table: TableNow<'_>) -> bool {
+        let is_unchanged = table.metadata_location == Some(self.metadata_location.as_str());
+        let seen_unchanged_at = table.synced_at.filter(|_| is_unchanged);
+        let true_at = seen_unchanged_at.map_or(self.collected_at, |seen| seen.max(self.collected_at));
+        self.settings_hash == Some(table.settings_hash)
+            && table.now - true_at <= HEALTH_MAX_AGE
+            && table.now - self.collected_at <= UNCHANGED_HEALTH_MAX_AGE
     }
 
     /// What an action would do, as of when this was read. `None` when it could not be told then either.
@@ -133,7 +166,20 @@ mod tests {
             total_records: 0,
             deleted_records: 0,
             outlook: BTreeMap::new(),
+            settings_hash: Some(SETTINGS),
             collected_at,
+        }
+    }
+
+    const SETTINGS: u64 = 7;
+
+    /// As a table cache tells that was synced just now.
+    fn table(metadata_location: Option<&str>, now: Timestamp) -> TableNow<'_> {
+        TableNow {
+            metadata_location,
+            synced_at: Some(now),
+            settings_hash: SETTINGS,
+            now,
         }
     }
 
@@ -143,10 +189,63 @@ mod tests {
         let health = health(read);
         let same = Some("s3://bucket/db/t/metadata/1.json");
         let (soon, later) = (read + HEALTH_MAX_AGE, read + UNCHANGED_HEALTH_MAX_AGE);
-        assert!(health.is_fresh(Some("other"), soon) && health.is_fresh(None, soon));
-        assert!(health.is_fresh(same, later));
-        assert!(!health.is_fresh(Some("other"), later) && !health.is_fresh(None, later));
-        assert!(!health.is_fresh(same, later + Duration::from_seconds(1)));
+        let is_fresh = |location, now| health.is_fresh(table(location, now));
+        assert!(is_fresh(Some("other"), soon) && is_fresh(None, soon));
+        assert!(is_fresh(same, later));
+        assert!(!is_fresh(Some("other"), later) && !is_fresh(None, later));
+        assert!(!is_fresh(same, later + Duration::from_seconds(1)));
+    }
+
+    #[test]
+    fn what_a_stale_table_cache_says_of_changes_is_not_believed() {
+        let read = Timestamp::from_micros(0);
+        let health = health(read);
+        let (soon, second) = (read + HEALTH_MAX_AGE, Duration::from_seconds(1));
+        let is_fresh = |synced_at, now| {
+            health.is_fresh(TableNow {
+                synced_at,
+                ..table(Some("s3://bucket/db/t/metadata/1.json"), now)
+            })
+        };
+        assert!(is_fresh(None, soon) && !is_fresh(None, soon + second));
+        let synced = soon + second;
+        assert!(is_fresh(Some(synced), synced + HEALTH_MAX_AGE));
+        assert!(!is_fresh(Some(synced), synced + HEALTH_MAX_AGE + second));
+        // A sync before the report says nothing of it.
+        assert!(is_fresh(Some(read - Duration::from_days(1)), soon));
+    }
+
+    #[test]
+    fn health_for_other_settings_is_stale() {
+        let read = Timestamp::from_micros(0);
+        let location = Some("s3://bucket/db/t/metadata/1.json");
+        let of = |settings_hash| TableHealth {
+            settings_hash,
+            ..health(read)
+        };
+        assert!(of(Some(SETTINGS)).is_fresh(table(location, read)));
+        assert!(!of(Some(SETTINGS + 1)).is_fresh(table(location, read)));
+        assert!(!of(None).is_fresh(table(location, read)), "an old report");
+    }
+
+    #[test]
+    fn settings_are_told_apart() {
+        let hash = |pairs: &[(&str, &str)]| {
+            let owned = pairs
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()));
+            settings_hash(&owned.collect())
+        };
+        let all = [
+            hash(&[]),
+            hash(&[("a", "1")]),
+            hash(&[("a", "2")]),
+            hash(&[("a1", "")]),
+            hash(&[("a", "1"), ("b", "1")]),
+        ];
+        let distinct: std::collections::BTreeSet<_> = all.into();
+        assert_eq!(distinct.len(), all.len());
+        assert_eq!(hash(&[("a", "1"), ("b", "1")]), hash(&[("b", "1"), ("a", "1")]));
     }
 
     #[test]

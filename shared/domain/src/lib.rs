@@ -29,7 +29,7 @@ pub use decide::{
 };
 pub use engine_choice::{EngineCase, EngineChoice, EngineDecision, HandOver, UnknownEngine, choose_engine};
 pub use enrolment::{Enrolment, SkipCause, Standing, skip_cause};
-pub use health::{FileStats, HEALTH_MAX_AGE, TableHealth, UNCHANGED_HEALTH_MAX_AGE};
+pub use health::{FileStats, HEALTH_MAX_AGE, TableHealth, TableNow, UNCHANGED_HEALTH_MAX_AGE, settings_hash};
 pub use invariants::{Violation, check_pair, check_step};
 pub use job::{
     ActionResult, Fence, Job, JobError, JobId, JobIdError, JobStatus, Lease, Lock, Metric, NewJob, Preview,

@@ -173,6 +173,7 @@ mod tests {
             total_records: 6,
             deleted_records: 0,
             outlook: BTreeMap::from([(Action::RewriteDataFiles, rewrite)]),
+            settings_hash: None,
             collected_at: NOW,
         }
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::OpenError;
 
 /// Each step brings a file to the next version, from a fresh one on. The version is kept in SQLite's `user_version`.
-const STEPS: [&str; 2] = [FIRST, UPKEEP_AND_HEALTH];
+const STEPS: [&str; 3] = [FIRST, UPKEEP_AND_HEALTH, HEALTH_SYNC];
 
 /// Instants are microseconds since the epoch. `due` and `finished_at` repeat what the job document says, for
 /// the indexes: when its message is due (absent: never), and when it ended (absent: active).
@@ -105,6 +105,13 @@ CREATE TABLE runs (
     document TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_by_start ON runs (started_at, id);
+";
+
+const HEALTH_SYNC: &str = "
+CREATE TABLE health_sync (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    position TEXT NOT NULL
+) STRICT;
 ";
 
 /// Brings a file to the newest version in one transaction.

@@ -6,6 +6,7 @@ use iceberg::spec::{DataContentType, DataFileFormat};
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
     Action, Compaction, FileStats, JobOptions, OptionError, Preview, Properties, TableHealth, Timestamp,
+    settings_hash,
 };
 
 use crate::preview::PreviewRequest;
@@ -36,6 +37,7 @@ pub(crate) fn health_of(
         total_records: count(&state.data),
         deleted_records: deleted_records(state),
         outlook: outlook(table, state, deployment, now),
+        settings_hash: Some(settings_hash(deployment)),
         collected_at: now,
     }
 }

@@ -1,5 +1,7 @@
 //! The service's `Tables` port over a catalog: what the table cache holds, health, and previews within their budget.
 
+mod properties;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +17,13 @@ use crate::error::PlanError;
 use crate::health::health_of;
 use crate::preview::{PreviewRequest, filtered_columns, needs_state};
 use crate::state::TableState;
+use properties::cached_properties;
 
 /// How long a dry run may read live metadata (api.md, Dry run).
 const PREVIEW_BUDGET: Duration = Duration::from_secs(5);
 
 /// What is said when that was too short.
 const BUDGET_SPENT: &str = "the table's metadata could not be read within the seconds a dry run may take";
-
-/// Properties worth caching: these, and those that start with one of [`CACHED_PREFIXES`].
-const CACHED_PROPERTIES: [&str; 3] = ["write.target-file-size-bytes", "gc.enabled", "compaction_skip"];
-const CACHED_PREFIXES: [&str; 2] = ["snowpack.", "history.expire."];
 
 /// The tables of a catalog.
 #[derive(Debug)]
@@ -190,17 +189,11 @@ impl<C: Catalog, K: Clock> Tables for CatalogTables<C, K> {
 
 fn entry_of(table: &LoadedTable) -> CacheEntry {
     let metadata = &table.metadata;
-    let is_cached = |name: &str| {
-        CACHED_PROPERTIES.contains(&name) || CACHED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    };
-    let properties = metadata.properties().iter().filter(|(name, _)| is_cached(name));
     CacheEntry {
         location: Some(metadata.location().to_owned()),
         metadata_location: Some(table.metadata_location.clone()),
         format_version: Some(metadata.format_version() as u8),
-        properties: properties
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
+        properties: cached_properties(&table.id, metadata.properties()),
         ..entry_by_name(&table.id)
     }
 }

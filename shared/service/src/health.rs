@@ -2,18 +2,17 @@
 //! orchestrator share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use snowpack_domain::{Advice, CacheEntry, Drain, Lock, Policy, Situation, TableHealth, TableId, Timestamp};
+use snowpack_domain::{
+    Advice, CacheEntry, Drain, Lock, Policy, Situation, TableHealth, TableId, TableNow, Timestamp,
+    settings_hash,
+};
 use snowpack_telemetry::events::TABLE_HEALTH;
 
 use crate::failure::Failure;
-use crate::ports::{CatalogUnavailable, Clock, HealthStore, JobStore, Tables};
+use crate::in_time;
+use crate::ports::{Clock, HealthStore, JobStore, Tables};
 use crate::tables::TableCache;
-
-/// How long one table's metadata may take: less than what schedules keep of their time, so that one slow table neither
-/// stops a run nor outlasts it.
-const LONGEST_READ: Duration = Duration::from_secs(30);
 
 /// What is kept about a table beside its health.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +23,8 @@ pub struct KnownTable {
     pub lock: Lock,
     /// The drain switch.
     pub drain: Drain,
+    /// When the table cache was last in step with the catalog.
+    pub synced_at: Option<Timestamp>,
 }
 
 impl KnownTable {
@@ -42,12 +43,17 @@ impl KnownTable {
 pub struct HealthBook<S, T, C> {
     cache: Arc<TableCache<S, T, C>>,
     policy: Policy,
+    settings_hash: u64,
 }
 
 impl<S: JobStore + HealthStore, T: Tables, C: Clock> HealthBook<S, T, C> {
     /// A book over these ports.
     pub fn new(cache: Arc<TableCache<S, T, C>>, policy: Policy) -> Self {
-        Self { cache, policy }
+        Self {
+            cache,
+            settings_hash: settings_hash(&policy.deployment),
+            policy,
+        }
     }
 
     pub(crate) fn store(&self) -> &S {
@@ -68,12 +74,7 @@ impl<S: JobStore + HealthStore, T: Tables, C: Clock> HealthBook<S, T, C> {
     /// # Errors
     /// [`Failure::Unreadable`] when the table's metadata is damaged, others when a port failed.
     pub async fn live(&self, table: &TableId) -> Result<Option<TableHealth>, Failure> {
-        let read = tokio::time::timeout(LONGEST_READ, self.cache.tables().health(table)).await;
-        let took_too_long = |_| {
-            let seconds = LONGEST_READ.as_secs();
-            CatalogUnavailable(format!("the metadata of {table} was not read within {seconds} s"))
-        };
-        let Some(health) = read.map_err(took_too_long)?? else {
+        let Some(health) = in_time::health(self.cache.tables(), table).await? else {
             return Ok(None);
         };
         self.cache.store().put_health(&health).await?;
@@ -103,24 +104,15 @@ impl<S: JobStore + HealthStore, T: Tables, C: Clock> HealthBook<S, T, C> {
         Ok(kept.remove(table))
     }
 
-    /// `kept` if it still describes the table, else its health now; `None` when the catalog has no such table.
-    ///
-    /// # Errors
-    /// As [`HealthBook::live`].
-    pub async fn fresh(
-        &self,
-        entry: &CacheEntry,
-        kept: Option<TableHealth>,
-    ) -> Result<Option<TableHealth>, Failure> {
-        match kept.filter(|health| self.is_fresh(entry, health)) {
-            Some(health) => Ok(Some(health)),
-            None => self.live(&entry.table).await,
-        }
-    }
-
-    /// Whether kept health still describes the table.
-    pub fn is_fresh(&self, entry: &CacheEntry, kept: &TableHealth) -> bool {
-        kept.is_fresh(entry.metadata_location.as_deref(), self.cache.clock().now())
+    /// Whether kept health still describes the table, as far as a table cache tells that was in step with the catalog at
+    /// `synced_at`.
+    pub fn is_fresh(&self, entry: &CacheEntry, kept: &TableHealth, synced_at: Option<Timestamp>) -> bool {
+        kept.is_fresh(TableNow {
+            metadata_location: entry.metadata_location.as_deref(),
+            synced_at,
+            settings_hash: self.settings_hash,
+            now: self.cache.clock().now(),
+        })
     }
 
     /// What is kept about a table beside its health; `None` when neither cache nor catalog has it.
@@ -132,11 +124,12 @@ impl<S: JobStore + HealthStore, T: Tables, C: Clock> HealthBook<S, T, C> {
             return Ok(None);
         };
         let store = self.cache.store();
-        let (lock, drain) = futures::try_join!(store.lock(table), store.drain())?;
+        let (lock, drain, state) = futures::try_join!(store.lock(table), store.drain(), store.cache_state())?;
         Ok(Some(KnownTable {
             entry,
             lock: lock.value,
             drain: drain.value,
+            synced_at: state.last_synced,
         }))
     }
 

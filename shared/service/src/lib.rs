@@ -12,6 +12,7 @@ mod execute;
 mod failure;
 mod guard;
 mod health;
+mod in_time;
 mod orchestrate;
 pub mod ports;
 mod report;

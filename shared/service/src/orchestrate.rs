@@ -243,8 +243,10 @@ where
         }
         let tables: Vec<_> = wanted.iter().map(|(entry, _)| entry.table.clone()).collect();
         let mut kept = self.store.latest_health(&tables).await?;
+        let synced_at = self.store.cache_state().await?.last_synced;
         let looks = wanted.into_iter().map(|(entry, lock)| {
             let kept = kept.remove(&entry.table);
+            let kept = kept.filter(|health| self.book.is_fresh(&entry, health, synced_at));
             self.look_at(entry, lock, kept, limit)
         });
         let mut looks = std::pin::pin!(stream::iter(looks).buffer_unordered(CONCURRENT_READS));
@@ -266,7 +268,11 @@ where
         if limit.is_reached() {
             return Look::NoTime;
         }
-        match self.book.fresh(&entry, kept).await {
+        let health = match kept {
+            Some(health) => Ok(Some(health)),
+            None => self.book.live(&entry.table).await,
+        };
+        match health {
             Ok(Some(health)) => self.judge(&entry, &lock, &health, self.clock.now()),
             Ok(None) => Look::Gone,
             Err(error) => {

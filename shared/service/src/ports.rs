@@ -259,6 +259,12 @@ pub trait HealthStore: Send + Sync + 'static {
         table: &TableId,
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<TableHealth>, ListError>> + Send;
+
+    /// The table that the sync of health came to; absent before the first.
+    fn health_position(&self) -> impl Future<Output = Result<Option<TableId>, StoreError>> + Send;
+
+    /// Keeps that table.
+    fn set_health_position(&self, table: &TableId) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Where the records of orchestrator runs are kept.

@@ -1,22 +1,26 @@
 //! Sync of the table cache: compares the catalog's list with what is cached, and writes what differs.
 //!
 //! A table whose listed metadata file is the cached one has not changed: it is neither loaded nor written. Others are
-//! loaded in order of their names, a batch at a time. When time is up, the position is kept and the next sync goes on
-//! behind it; only a sync that came to the end counts as one. A listing that fails changes nothing.
+//! loaded in order of their names. When time is up, no further one is begun, the position is kept and the next sync goes
+//! on behind it; only a sync that came to the end counts as one. A listing that fails changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::ready;
 
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use snowpack_domain::{CacheEntry, CacheState, SyncGeneration, TableId};
 use snowpack_telemetry::events::TABLE_CACHE_SYNCED;
 
 use crate::failure::Failure;
-use crate::ports::{Clock, JobStore, ListError, ListedTable, PageRequest, Tables};
+use crate::in_time;
+use crate::ports::{CatalogUnavailable, Clock, JobStore, ListError, ListedTable, PageRequest, Tables};
 use crate::time_limit::TimeLimit;
 
 /// Tables whose metadata is read at once; metadata reads wait on storage, not on cores.
 const CONCURRENT_READS: usize = 16;
-/// Tables loaded between two looks at the clock, and entries written together.
+/// Databases listed at once: enough to hide a catalog's latency, few enough not to be throttled by it.
+const CONCURRENT_LISTS: usize = 8;
+/// Entries written together.
 const BATCH: usize = 100;
 /// Entries read or removed in one request to the store.
 pub(crate) const PAGE: usize = 500;
@@ -85,12 +89,12 @@ pub async fn sync_tables<S: JobStore, T: Tables>(
     Ok(report)
 }
 
-/// The whole catalog by name.
+/// The whole catalog by name, or the first failure.
 async fn list_all<T: Tables>(tables: &T) -> Result<Vec<ListedTable>, Failure> {
-    let mut listed = Vec::new();
-    for database in tables.databases().await? {
-        listed.extend(tables.list(&database).await?);
-    }
+    let databases = tables.databases().await?;
+    let lists = stream::iter(databases).map(|database| async move { tables.list(&database).await });
+    let listed: Vec<_> = lists.buffer_unordered(CONCURRENT_LISTS).try_collect().await?;
+    let mut listed: Vec<_> = listed.into_iter().flatten().collect();
     listed.sort_by(|a, b| a.table.cmp(&b.table));
     listed.dedup_by(|a, b| a.table == b.table);
     Ok(listed)
@@ -184,58 +188,64 @@ impl<S: JobStore, T: Tables> Sync<'_, S, T> {
             .into_iter()
             .filter(|listed| is_left(listed) && may_have_changed(listed, cached.get(&listed.table)));
         let waiting: Vec<_> = waiting.map(|listed| listed.table).collect();
-        let mut reached = position.cloned();
-        for batch in waiting.chunks(BATCH) {
-            if limit.is_reached() {
-                return Ok(Refreshed::UpTo(reached));
+        let tables = self.tables;
+        let reads = stream::iter(&waiting)
+            .take_while(|_| ready(!limit.is_reached()))
+            .map(|table| async move { (table, in_time::find(tables, table).await) });
+        let mut reads = std::pin::pin!(reads.buffer_unordered(CONCURRENT_READS));
+        let (mut read, mut changed) = (0, Vec::new());
+        while let Some((table, found)) = reads.next().await {
+            read += 1;
+            changed.extend(self.changed_entry(table, found, cached.remove(table)));
+            if changed.len() == BATCH {
+                self.put(&mut changed).await?;
             }
-            self.refresh_batch(batch, &mut cached).await?;
-            reached = batch.last().cloned();
         }
-        Ok(Refreshed::All)
+        self.put(&mut changed).await?;
+        if read == waiting.len() {
+            return Ok(Refreshed::All);
+        }
+        // Tables are begun in order, and all that were are done.
+        let last = read.checked_sub(1).map(|last| &waiting[last]).or(position);
+        Ok(Refreshed::UpTo(last.cloned()))
     }
 
-    async fn refresh_batch(
+    /// What is to be cached of a table from now on; `None` to leave it as it is.
+    fn changed_entry(
         &mut self,
-        batch: &[TableId],
-        cached: &mut HashMap<TableId, CacheEntry>,
-    ) -> Result<(), Failure> {
-        let tables = self.tables;
-        let reads = stream::iter(batch.to_vec()).map(|table| async move {
-            let found = tables.find(&table).await;
-            (table, found)
-        });
-        let found: Vec<_> = reads.buffer_unordered(CONCURRENT_READS).collect().await;
-        let mut changed = Vec::new();
-        for (table, read) in found {
-            let known = cached.remove(&table);
-            let entry = match read {
-                // Its metadata is damaged now; what it said of itself before still counts, an opt-out first of all.
-                Ok(Some(entry)) if entry.location.is_none() && known.is_some() => {
-                    self.report.unreadable += 1;
-                    continue;
-                }
-                Ok(Some(entry)) => CacheEntry {
-                    generation: self.generation,
-                    ..entry
-                },
-                // Dropped since it was listed: the next sync removes it.
-                Ok(None) => continue,
-                Err(error) => {
-                    tracing::warn!(%table, %error, "the table's metadata cannot be read");
-                    self.report.unreadable += 1;
-                    match known {
-                        Some(_) => continue,
-                        None => by_name(&table, self.generation),
-                    }
-                }
-            };
-            if known.is_none_or(|known| !is_same(&known, &entry)) {
-                changed.push(entry);
+        table: &TableId,
+        found: Result<Option<CacheEntry>, CatalogUnavailable>,
+        known: Option<CacheEntry>,
+    ) -> Option<CacheEntry> {
+        let entry = match found {
+            // Its metadata is damaged now; what it said of itself before still counts, an opt-out first of all.
+            Ok(Some(entry)) if entry.location.is_none() && known.is_some() => {
+                self.report.unreadable += 1;
+                return None;
             }
-        }
+            Ok(Some(entry)) => CacheEntry {
+                generation: self.generation,
+                ..entry
+            },
+            // Dropped since it was listed: the next sync removes it.
+            Ok(None) => return None,
+            Err(error) => {
+                tracing::warn!(%table, %error, "the table's metadata cannot be read");
+                self.report.unreadable += 1;
+                match known {
+                    Some(_) => return None,
+                    None => by_name(table, self.generation),
+                }
+            }
+        };
+        let is_changed = known.is_none_or(|known| !is_same(&known, &entry));
+        is_changed.then_some(entry)
+    }
+
+    async fn put(&mut self, changed: &mut Vec<CacheEntry>) -> Result<(), Failure> {
         self.report.written += changed.len() as u64;
-        self.store.put_cache_entries(&changed).await?;
+        self.store.put_cache_entries(changed).await?;
+        changed.clear();
         Ok(())
     }
 }

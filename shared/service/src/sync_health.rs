@@ -1,7 +1,12 @@
-//! Sync of health: reads anew the health of tables that have changed or were not looked at for long, the stalest first.
+//! Sync of health: reads anew the health of tables that have changed or were not looked at for long.
+//!
+//! Tables take turns in the order of their names, behind the last one that an earlier sync had no time to go beyond. So
+//! each gets its turn, however many others cannot be read or take all the time there is.
+
+use std::future::ready;
 
 use futures::stream::{self, StreamExt};
-use snowpack_domain::{CacheEntry, Lock, TableHealth, Timestamp};
+use snowpack_domain::{CacheEntry, Lock, TableHealth, TableId};
 use snowpack_telemetry::events::HEALTH_SYNC_COMPLETED;
 
 use crate::failure::Failure;
@@ -12,6 +17,8 @@ use crate::time_limit::TimeLimit;
 
 /// Tables read at once. Each holds its live files while it is planned, so fewer than where only metadata files are read.
 const CONCURRENT_READS: usize = 8;
+/// Tables begun before the position is kept again: a write for some dozens of reads, each of which writes a report.
+const WINDOW: usize = 64;
 
 /// What a sync of health did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +37,6 @@ pub struct HealthSyncReport {
 
 /// A table whose health has to be read.
 struct Stale {
-    /// When it was last read; first those of which it never was.
-    read_at: Option<Timestamp>,
     entry: CacheEntry,
     lock: Lock,
 }
@@ -51,27 +56,23 @@ where
     C: Clock,
 {
     let mut report = HealthSyncReport::default();
-    let stale = stale_tables(book, &mut report).await?;
-    let reads = stream::iter(stale).map(|stale| async move {
+    let position = book.store().health_position().await?;
+    let stale = stale_tables(book, position.as_ref(), &mut report).await?;
+    let mut begun = 0;
+    for window in stale.chunks(WINDOW) {
         if limit.is_reached() {
-            return None;
+            break;
         }
-        Some((book.live(&stale.entry.table).await, stale))
-    });
-    let mut reads = std::pin::pin!(reads.buffer_unordered(CONCURRENT_READS));
-    while let Some(read) = reads.next().await {
-        match read {
-            None => report.left += 1,
-            Some((Ok(health), stale)) => {
-                report.collected += 1;
-                let is_due = health.is_some_and(|health| is_due(book, &stale.entry, &stale.lock, &health));
-                report.needing_maintenance += u64::from(is_due);
-            }
-            Some((Err(error), stale)) => {
-                report.failed += 1;
-                tracing::warn!(table = %stale.entry.table, %error, "the table's health cannot be read");
-            }
-        }
+        // Before the reads: should one of them be the end of this process, the next one goes on behind them.
+        let last = &window[window.len() - 1].entry.table;
+        book.store().set_health_position(last).await?;
+        begun += read_window(book, window, limit, &mut report).await;
+    }
+    report.left = (stale.len() - begun) as u64;
+    if report.left > 0
+        && let Some(last) = stale[..begun].last()
+    {
+        book.store().set_health_position(&last.entry.table).await?;
     }
     tracing::info!(
         event = HEALTH_SYNC_COMPLETED.name,
@@ -84,9 +85,44 @@ where
     Ok(report)
 }
 
-/// Tables without fresh health, those never looked at and then the stalest first. What is fresh goes into the report.
+/// Reads the health of these tables as far as the time allows; returns how many it began with, which are the first.
+async fn read_window<S, T, C>(
+    book: &HealthBook<S, T, C>,
+    window: &[Stale],
+    limit: TimeLimit,
+    report: &mut HealthSyncReport,
+) -> usize
+where
+    S: JobStore + HealthStore,
+    T: Tables,
+    C: Clock,
+{
+    let reads = stream::iter(window)
+        .take_while(|_| ready(!limit.is_reached()))
+        .map(|stale| async move { (stale, book.live(&stale.entry.table).await) });
+    let mut reads = std::pin::pin!(reads.buffer_unordered(CONCURRENT_READS));
+    let mut begun = 0;
+    while let Some((stale, read)) = reads.next().await {
+        begun += 1;
+        match read {
+            Ok(health) => {
+                report.collected += 1;
+                let is_due = health.is_some_and(|health| is_due(book, &stale.entry, &stale.lock, &health));
+                report.needing_maintenance += u64::from(is_due);
+            }
+            Err(error) => {
+                report.failed += 1;
+                tracing::warn!(table = %stale.entry.table, %error, "the table's health cannot be read");
+            }
+        }
+    }
+    begun
+}
+
+/// Tables without fresh health, those behind `position` first. What is fresh goes into the report.
 async fn stale_tables<S, T, C>(
     book: &HealthBook<S, T, C>,
+    position: Option<&TableId>,
     report: &mut HealthSyncReport,
 ) -> Result<Vec<Stale>, Failure>
 where
@@ -94,6 +130,7 @@ where
     T: Tables,
     C: Clock,
 {
+    let synced_at = book.store().cache_state().await?.last_synced;
     let (mut stale, mut cursor) = (Vec::new(), None);
     loop {
         let page = entries(book.store(), cursor).await?;
@@ -103,23 +140,24 @@ where
         for entry in page.items {
             let lock = locks.remove(&entry.table).unwrap_or_default();
             match kept.get(&entry.table) {
-                Some(health) if book.is_fresh(&entry, health) => {
+                Some(health) if book.is_fresh(&entry, health, synced_at) => {
                     report.fresh += 1;
                     report.needing_maintenance += u64::from(is_due(book, &entry, &lock, health));
                 }
-                health => stale.push(Stale {
-                    read_at: health.map(|health| health.collected_at),
-                    entry,
-                    lock,
-                }),
+                _ => stale.push(Stale { entry, lock }),
             }
         }
         cursor = page.next;
         if cursor.is_none() {
-            stale.sort_by_key(|stale| stale.read_at);
-            return Ok(stale);
+            break;
         }
     }
+    stale.sort_by(|a, b| a.entry.table.cmp(&b.entry.table));
+    let turn = position.map_or(0, |last| {
+        stale.partition_point(|stale| stale.entry.table <= *last)
+    });
+    stale.rotate_left(turn);
+    Ok(stale)
 }
 
 fn is_due<S, T, C>(book: &HealthBook<S, T, C>, entry: &CacheEntry, lock: &Lock, health: &TableHealth) -> bool

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use snowpack_domain::{Action, CacheEntry, Duration, JobOptions, Preview, TableHealth, TableId, Timestamp};
 
 use crate::failure::Failure;
+use crate::in_time;
 use crate::ports::{Clock, HealthStore, JobStore, NoPreview, Tables};
 
 /// How long the catalog's "no such table" is believed.
@@ -53,7 +54,7 @@ impl<S: JobStore, T: Tables, C: Clock> TableCache<S, T, C> {
         if self.is_remembered_unknown(table, now) {
             return Ok(None);
         }
-        let Some(mut entry) = self.tables.find(table).await? else {
+        let Some(mut entry) = in_time::find(&self.tables, table).await? else {
             self.remember_unknown(table, now);
             return Ok(None);
         };

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use snowpack_domain::{
-    Action, CacheEntry, Duration, FileStats, JobOptions, Policy, Preview, PreviewSource, TableHealth, TableId,
+    Action, CacheEntry, Duration, FileStats, JobOptions, Policy, Preview, PreviewSource, TableHealth,
+    TableId, settings_hash,
 };
 use snowpack_embedded::SqliteStore;
 use snowpack_service::ports::{CatalogUnavailable, Clock, HealthUnreadable, ListedTable, NoPreview, Tables};
@@ -82,6 +83,7 @@ impl Tables for OneTable {
                 (Action::RewriteDataFiles, preview(6)),
                 (Action::RewriteManifests, refused),
             ]),
+            settings_hash: Some(settings_hash(&Policy::default().deployment)),
             collected_at: self.clock.now(),
         }))
     }
@@ -125,11 +127,15 @@ fn world() -> World {
 }
 
 impl World {
-    /// Which read the health at hand comes from.
+    /// Which read the health at hand comes from, when the cache was synced just now.
     async fn fresh(&self, entry: &CacheEntry) -> Option<i64> {
         let kept = self.book.kept(&entry.table).await.unwrap();
-        let health = self.book.fresh(entry, kept).await.unwrap()?;
-        health.snapshot_id
+        let now = self.tables.clock.now();
+        let health = match kept.filter(|kept| self.book.is_fresh(entry, kept, Some(now))) {
+            Some(health) => Some(health),
+            None => self.book.live(&entry.table).await.unwrap(),
+        };
+        health?.snapshot_id
     }
 
     async fn previews(&self, actions: &[Action]) -> Vec<Preview> {

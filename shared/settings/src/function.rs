@@ -1,11 +1,11 @@
 //! What each function reads, in one struct, with everything that is wrong in one error.
 
 use snowpack_catalog::{CatalogConfig, DatabaseScope};
-use snowpack_domain::{Policy, RunLimits};
+use snowpack_domain::{Duration, Policy, RunLimits};
 
 use crate::catalog::{catalog, catalog_databases};
 use crate::environment::{Environment, Problems, SettingsError};
-use crate::policy::{policy, run_limits};
+use crate::policy::{policy, run_limits, table_cache_max_age};
 use crate::spark::{SparkSettings, spark};
 use crate::store::{StoreSettings, queue_url, store};
 use crate::telemetry::{TelemetrySettings, telemetry};
@@ -21,6 +21,8 @@ pub struct FunctionSettings {
     pub scope: DatabaseScope,
     /// What is maintained by itself, and the defaults of options and thresholds.
     pub policy: Policy,
+    /// Oldest table cache with which the API says that it is ready.
+    pub table_cache_max_age: Duration,
     /// Logs and metrics.
     pub telemetry: TelemetrySettings,
 }
@@ -36,6 +38,7 @@ impl FunctionSettings {
         let catalog = problems.note_all(catalog(environment));
         let scope = problems.note_all(catalog_databases(environment));
         let policy = problems.note_all(policy(environment));
+        let table_cache_max_age = problems.note(table_cache_max_age(environment));
         let telemetry = problems.note_all(telemetry(environment));
         let settings = (|| {
             Some(Self {
@@ -43,6 +46,7 @@ impl FunctionSettings {
                 catalog: catalog?,
                 scope: scope?,
                 policy: policy?,
+                table_cache_max_age: table_cache_max_age?,
                 telemetry: telemetry?,
             })
         })();

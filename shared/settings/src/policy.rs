@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use snowpack_domain::{DatabaseName, Enrolment, Policy, RunLimits};
+use snowpack_domain::{DatabaseName, Duration, Enrolment, Policy, RunLimits};
 
 use crate::deployment::deployment;
 use crate::environment::{Environment, Problem, Problems, SettingsError};
@@ -79,6 +79,18 @@ pub(crate) fn run_limits(environment: &Environment) -> Result<RunLimits, Setting
     problems.or(limits)
 }
 
+/// Reads `SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS`.
+///
+/// # Errors
+/// A [`Problem`] when it is not a number of at least 1 that fits.
+pub(crate) fn table_cache_max_age(environment: &Environment) -> Result<Duration, Problem> {
+    let seconds = count(environment, "SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS", 900)?;
+    // More than 68 years are as good as these.
+    Ok(Duration::from_seconds(
+        u32::try_from(seconds).unwrap_or(u32::MAX).into(),
+    ))
+}
+
 fn count(environment: &Environment, variable: &'static str, default: usize) -> Result<usize, Problem> {
     match environment.text(variable)? {
         None => Ok(default),
@@ -95,6 +107,22 @@ fn count(environment: &Environment, variable: &'static str, default: usize) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_cache_may_be_so_old() {
+        let read = |value| {
+            table_cache_max_age(&Environment::from_pairs([(
+                "SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS",
+                value,
+            )]))
+        };
+        assert_eq!(read("").unwrap(), Duration::from_seconds(900));
+        assert_eq!(read("3600").unwrap(), Duration::from_seconds(3600));
+        assert_eq!(
+            read("0").unwrap_err().variable,
+            "SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS"
+        );
+    }
 
     #[test]
     fn a_run_has_limits() {

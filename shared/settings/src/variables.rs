@@ -103,6 +103,11 @@ pub static VARIABLES: &[Variable] = &[
         "Most jobs, pending or running, up to which a run of the orchestrator submits more.",
     ),
     variable(
+        "SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS",
+        "900",
+        "Age of the table cache from which the API's `/readyz` answers 503: three times the time between two syncs, or more.",
+    ),
+    variable(
         "SNOWPACK_LOG",
         "`info`",
         "What is logged: a level, or `target=level` pairs separated by commas.",

@@ -21,6 +21,7 @@ pub async fn reports_contract<S: JobStore + HealthStore + RunStore>(fresh: impl 
     a_purge_takes_old_reports(&fresh().await).await;
     a_purge_takes_the_newest_report_if_it_is_old(&fresh().await).await;
     a_purge_without_time_goes_on_in_the_next(&fresh().await).await;
+    the_position_of_the_sync_is_remembered(&fresh().await).await;
     runs_are_paged_newest_first_and_replaced(&fresh().await).await;
 }
 
@@ -43,6 +44,7 @@ fn health(table: &TableId, collected_at: Timestamp) -> TableHealth {
         total_records: 10,
         deleted_records: 0,
         outlook: BTreeMap::from([(Action::RewriteDataFiles, outlook)]),
+        settings_hash: Some(u64::MAX),
         collected_at,
     }
 }
@@ -172,6 +174,14 @@ async fn a_purge_without_time_goes_on_in_the_next<S: JobStore + HealthStore>(sto
     assert_eq!(deleted, REPORTS.unsigned_abs());
     assert!(calls > 1, "what has no time left does not do it all");
     assert!(store.latest_health(&tables).await.expect("read").is_empty());
+}
+
+async fn the_position_of_the_sync_is_remembered<S: HealthStore>(store: &S) {
+    assert_eq!(store.health_position().await.expect("read"), None);
+    for name in ["a.b.t", "a.t-1"].map(table) {
+        store.set_health_position(&name).await.expect("set");
+        assert_eq!(store.health_position().await.expect("read"), Some(name));
+    }
 }
 
 fn run(number: u128, started_at: Timestamp) -> Run {

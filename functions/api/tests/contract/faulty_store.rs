@@ -157,6 +157,14 @@ impl HealthStore for FaultyStore {
         self.check()?;
         self.inner.health_history(table, page).await
     }
+    async fn health_position(&self) -> Result<Option<TableId>, StoreError> {
+        self.check()?;
+        self.inner.health_position().await
+    }
+    async fn set_health_position(&self, table: &TableId) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.set_health_position(table).await
+    }
 }
 
 impl RunStore for FaultyStore {

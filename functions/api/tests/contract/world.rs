@@ -1,7 +1,7 @@
 //! One API over an embedded store and a made-up catalog, called through the router or through a socket.
 //! Every answer is held to the conventions and to the OpenAPI document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -82,6 +82,7 @@ fn made_up_health(table: &TableId, snapshot_id: i64, clock: &ManualClock) -> Tab
         total_records: 70,
         deleted_records: 0,
         outlook,
+        settings_hash: Some(settings_hash(&HashMap::new())),
         collected_at: clock.now(),
     }
 }

@@ -117,6 +117,12 @@ pub(super) fn cache_state(state: &CacheState) -> Item {
     item
 }
 
+pub(super) fn health_sync(position: &TableId) -> Item {
+    let mut item = keys::health_sync();
+    item.insert("position".to_owned(), text(position.to_string()));
+    item
+}
+
 /// Reads the members of one item; what is missing or of another type is named.
 struct Members<'a>(&'a Item);
 
@@ -151,6 +157,12 @@ impl<'a> Members<'a> {
     /// Microseconds since the epoch.
     fn optional_time(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.optional_number(name)?.map(Timestamp::from_micros))
+    }
+
+    /// A table by its full name.
+    fn optional_table(&self, name: &str) -> Result<Option<TableId>, StoreError> {
+        let table = self.optional_text(name)?.map(TableId::parse).transpose();
+        table.map_err(|_| self.wrong(name))
     }
 
     fn job_id(&self, name: &str) -> Result<JobId, StoreError> {
@@ -256,9 +268,10 @@ pub(super) fn read_cache_state(item: Option<&Item>) -> Result<CacheState, StoreE
             .optional_number("last_synced")?
             .map(Timestamp::from_micros),
         table_count: members.number("table_count")?,
-        position: match members.optional_text("position")? {
-            Some(name) => Some(TableId::parse(name).map_err(|_| members.wrong("position"))?),
-            None => None,
-        },
+        position: members.optional_table("position")?,
     })
+}
+
+pub(super) fn read_health_sync(item: Option<&Item>) -> Result<Option<TableId>, StoreError> {
+    item.map_or(Ok(None), |item| Members(item).optional_table("position"))
 }

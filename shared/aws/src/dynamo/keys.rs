@@ -97,6 +97,11 @@ pub(super) fn cache_state() -> Item {
     key("SETTINGS", "CACHE")
 }
 
+/// How far the sync of health came.
+pub(super) fn health_sync() -> Item {
+    key("SETTINGS", "HEALTH")
+}
+
 /// The register of days that have jobs. A partition of its own: workers write it, and must not be able to
 /// write the settings, which permissions tell apart by partition.
 pub(super) fn days() -> Item {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use snowpack_domain::{Run, RunId, TableHealth, TableId};
 use snowpack_service::ports::{HealthStore, ListError, Page, PageRequest, RunStore, StoreError};
 
-use super::{DynamoStore, health, runs};
+use super::{DynamoStore, health, items, keys, runs};
 
 impl HealthStore for DynamoStore {
     async fn put_health(&self, report: &TableHealth) -> Result<(), StoreError> {
@@ -22,6 +22,14 @@ impl HealthStore for DynamoStore {
         page: &PageRequest,
     ) -> Result<Page<TableHealth>, ListError> {
         health::history(self, table, page).await
+    }
+
+    async fn health_position(&self) -> Result<Option<TableId>, StoreError> {
+        items::read_health_sync(self.get(keys::health_sync()).await?.as_ref())
+    }
+
+    async fn set_health_position(&self, table: &TableId) -> Result<(), StoreError> {
+        self.put(items::health_sync(table)).await
     }
 }
 

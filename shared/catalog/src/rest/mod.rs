@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use iceberg::TableRequirement;
 use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
 use reqwest::Method;
@@ -32,6 +33,8 @@ use vended::{Handout, TableAccess};
 const MAX_PAGES: usize = 10_000;
 /// Added to what asks AWS for a page: of a table bucket, Glue refuses to list more and does not stop there.
 const AWS_PAGE: &str = "&pageSize=100";
+/// Namespaces whose children are listed at once: enough to hide a server's latency, few enough not to be throttled.
+const CONCURRENT_LISTS: usize = 8;
 /// Deepest nesting of namespaces followed.
 const MAX_DEPTH: usize = 16;
 
@@ -234,19 +237,19 @@ impl Catalog for RestCatalog {
 
     async fn databases(&self) -> Result<Vec<String>, CatalogError> {
         let session = self.client.session().await?;
-        let depth = if self.client.is_aws() { 1 } else { MAX_DEPTH };
+        let deepest = if self.client.is_aws() { 1 } else { MAX_DEPTH };
         let mut found = Vec::new();
         let mut open = vec![Vec::new()];
-        while let Some(parent) = open.pop() {
-            for child in self.children(session, &parent).await? {
-                // A level with a dot in it could not be told from two levels.
-                if child.len() == parent.len() + 1 && !child.iter().any(|level| level.contains('.')) {
-                    found.push(child.join("."));
-                    if child.len() < depth {
-                        open.push(child);
-                    }
-                }
-            }
+        for depth in 1..=deepest {
+            let lists: Vec<_> = open.iter().map(|parent| self.children(session, parent)).collect();
+            let children: Vec<_> = stream::iter(lists)
+                .buffer_unordered(CONCURRENT_LISTS)
+                .try_collect()
+                .await?;
+            open = children.into_iter().flatten().collect();
+            // A level with a dot in it could not be told from two levels.
+            open.retain(|child| child.len() == depth && !child.iter().any(|level| level.contains('.')));
+            found.extend(open.iter().map(|child| child.join(".")));
         }
         found.sort_unstable();
         Ok(found)

@@ -43,6 +43,7 @@ fn healthy() -> TableHealth {
         total_records: 3,
         deleted_records: 0,
         outlook: Action::ALL.map(|action| (action, outlook(&[]))).into(),
+        settings_hash: None,
         collected_at: Timestamp::from_micros(0),
     }
 }

@@ -77,6 +77,27 @@ pub(super) fn history(
     Ok(Page { items, next })
 }
 
+/// The table that the sync of health came to.
+pub(super) fn position(transaction: &Transaction<'_>) -> Result<Option<TableId>, DatabaseError> {
+    let mut statement = transaction.prepare_cached("SELECT position FROM health_sync")?;
+    let position: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
+    let unreadable =
+        |_| DatabaseError::Unreadable(format!("the position {position:?} of the sync of health"));
+    position
+        .as_deref()
+        .map(TableId::parse)
+        .transpose()
+        .map_err(unreadable)
+}
+
+pub(super) fn set_position(transaction: &Transaction<'_>, table: &TableId) -> Result<(), DatabaseError> {
+    transaction.execute(
+        "INSERT OR REPLACE INTO health_sync (only, position) VALUES (1, ?1)",
+        params![table.to_string()],
+    )?;
+    Ok(())
+}
+
 /// Deletes at most `limit` reports collected before `before`; returns how many.
 pub(super) fn purge(
     transaction: &Transaction<'_>,

@@ -45,6 +45,18 @@ impl HealthStore for SqliteStore {
             .read(move |transaction| health::history(transaction, &table, before, limit));
         Ok(read.await.map_err(StoreError::from)?)
     }
+
+    async fn health_position(&self) -> Result<Option<TableId>, StoreError> {
+        Ok(self.database.read(health::position).await?)
+    }
+
+    async fn set_health_position(&self, table: &TableId) -> Result<(), StoreError> {
+        let table = table.clone();
+        Ok(self
+            .database
+            .write(move |transaction| health::set_position(transaction, &table))
+            .await?)
+    }
 }
 
 impl RunStore for SqliteStore {

@@ -22,4 +22,12 @@ impl HealthStore for FaultyStore {
             next: None,
         })
     }
+
+    async fn health_position(&self) -> Result<Option<TableId>, StoreError> {
+        Ok(None)
+    }
+
+    async fn set_health_position(&self, _: &TableId) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -1,12 +1,12 @@
 //! A catalog of made-up tables that counts what is asked of it, and a store beside it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use snowpack_domain::{
     Action, CacheEntry, Duration, FileStats, JobOptions, ListedTable, Policy, Preview, PreviewSource,
-    RunLimits, TableHealth, TableId,
+    RunLimits, TableHealth, TableId, settings_hash,
 };
 use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_service::ports::{
@@ -25,6 +25,8 @@ pub(crate) struct Made {
     pub(crate) files_in: u64,
     /// Its metadata cannot be read.
     pub(crate) damaged: bool,
+    /// Whoever asks for it waits for ever.
+    pub(crate) hangs: bool,
 }
 
 #[derive(Default)]
@@ -33,6 +35,7 @@ struct Catalog {
     /// Lists name metadata files, as Glue's do.
     lists_locations: AtomicBool,
     broken: AtomicBool,
+    listing_seconds: AtomicU64,
     loads: AtomicUsize,
     reads: AtomicUsize,
 }
@@ -88,6 +91,21 @@ impl Lake {
 
     pub(crate) fn break_listing(&self, broken: bool) {
         self.catalog.broken.store(broken, Ordering::SeqCst);
+    }
+
+    /// Each database takes so long to be listed.
+    pub(crate) fn slow_listing(&self, seconds: u64) {
+        self.catalog.listing_seconds.store(seconds, Ordering::SeqCst);
+    }
+
+    async fn wait_for(&self, table: &TableId) {
+        let hangs = {
+            let tables = self.catalog.tables.lock().unwrap();
+            tables.get(&table.to_string()).is_some_and(|made| made.hangs)
+        };
+        if hangs {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Tables loaded for the cache, and tables whose health was read, since the last call.
@@ -152,6 +170,7 @@ impl Lake {
 impl Tables for Lake {
     async fn find(&self, table: &TableId) -> Result<Option<CacheEntry>, CatalogUnavailable> {
         self.catalog.loads.fetch_add(1, Ordering::SeqCst);
+        self.wait_for(table).await;
         Ok(self.entry(table))
     }
 
@@ -169,6 +188,8 @@ impl Tables for Lake {
         if self.catalog.broken.load(Ordering::SeqCst) {
             return Err(CatalogUnavailable("out of order".to_owned()));
         }
+        let takes = self.catalog.listing_seconds.load(Ordering::SeqCst);
+        tokio::time::sleep(std::time::Duration::from_secs(takes)).await;
         let with_location = self.catalog.lists_locations.load(Ordering::SeqCst);
         let tables = self.catalog.tables.lock().unwrap();
         let listed = tables.iter().map(|(name, made)| ListedTable {
@@ -182,6 +203,7 @@ impl Tables for Lake {
 
     async fn health(&self, table: &TableId) -> Result<Option<TableHealth>, HealthUnreadable> {
         self.catalog.reads.fetch_add(1, Ordering::SeqCst);
+        self.wait_for(table).await;
         let name = table.to_string();
         let Some(made) = self.catalog.tables.lock().unwrap().get(&name).cloned() else {
             return Ok(None);
@@ -217,6 +239,7 @@ impl Tables for Lake {
             total_records: 0,
             deleted_records: 0,
             outlook: all,
+            settings_hash: Some(settings_hash(&HashMap::new())),
             collected_at: self.clock.now(),
         }))
     }

@@ -6,3 +6,4 @@
 mod lake;
 mod orchestrate;
 mod sync;
+mod turns;

@@ -247,6 +247,7 @@ mod tests {
             total_records: 300,
             deleted_records: 7,
             outlook: BTreeMap::new(),
+            settings_hash: None,
             collected_at: Timestamp::from_micros(1_777_127_400_500_000),
         }
     }

@@ -27,6 +27,8 @@ struct HealthDocument {
     total_records: u64,
     deleted_records: u64,
     outlook: BTreeMap<String, PreviewDocument>,
+    #[serde(default)]
+    settings_hash: Option<u64>,
     collected_at: i64,
 }
 
@@ -86,6 +88,7 @@ impl From<&TableHealth> for HealthDocument {
             outlook: outlook
                 .map(|(action, preview)| (action.to_string(), preview.into()))
                 .collect(),
+            settings_hash: health.settings_hash,
             collected_at: health.collected_at.as_micros(),
         }
     }
@@ -117,6 +120,7 @@ impl HealthDocument {
             total_records: self.total_records,
             deleted_records: self.deleted_records,
             outlook: outlook.collect::<Result<_, StoredError>>()?,
+            settings_hash: self.settings_hash,
             collected_at: Timestamp::from_micros(self.collected_at),
         })
     }
@@ -154,16 +158,27 @@ mod tests {
             total_records: 10,
             deleted_records: 11,
             outlook: BTreeMap::from([(Action::RewriteDataFiles, rewrite)]),
+            settings_hash: Some(u64::MAX),
             collected_at: Timestamp::from_micros(12),
         }
     }
 
-    const GOLDEN: &str = r#"{"format":1,"database":"a.b","table":"t","location":"s3://bucket/t","metadata_location":"s3://bucket/t/metadata/1.json","format_version":3,"snapshot_id":9223372036854775807,"files":{"data":1,"position_delete":2,"equality_delete":3,"vectors":4,"bytes":18446744073709551615,"small":6},"snapshot_count":7,"oldest_snapshot_at":8,"manifest_count":9,"total_records":10,"deleted_records":11,"outlook":{"rewrite_data_files":{"source":"live","numbers":{"files_in":9,"files_out":null},"note":null}},"collected_at":12}"#;
+    const GOLDEN: &str = r#"{"format":1,"database":"a.b","table":"t","location":"s3://bucket/t","metadata_location":"s3://bucket/t/metadata/1.json","format_version":3,"snapshot_id":9223372036854775807,"files":{"data":1,"position_delete":2,"equality_delete":3,"vectors":4,"bytes":18446744073709551615,"small":6},"snapshot_count":7,"oldest_snapshot_at":8,"manifest_count":9,"total_records":10,"deleted_records":11,"outlook":{"rewrite_data_files":{"source":"live","numbers":{"files_in":9,"files_out":null},"note":null}},"settings_hash":18446744073709551615,"collected_at":12}"#;
 
     #[test]
     fn golden_document() {
         assert_eq!(encode_health(&health()), GOLDEN);
         assert_eq!(decode_health(GOLDEN).unwrap(), health());
+    }
+
+    #[test]
+    fn a_report_of_unknown_settings_is_read() {
+        let old = GOLDEN.replace(r#""settings_hash":18446744073709551615,"#, "");
+        let expected = TableHealth {
+            settings_hash: None,
+            ..health()
+        };
+        assert_eq!(decode_health(&old).unwrap(), expected);
     }
 
     #[test]
