@@ -13,7 +13,7 @@ use crate::tables::TableCache;
 
 /// How long one table's metadata may take: less than what schedules keep of their time, so that one slow table neither
 /// stops a run nor outlasts it.
-const LONGEST_READ: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_READ: Duration = Duration::from_secs(30);
 
 /// What is kept about a table beside its health.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,14 +41,20 @@ pub struct SweeperSettings {
     pub metrics: Option<Emf>,
 }
 
+/// Most jobs one run may be told to submit: its record, which lists them, is written again after each.
+const MOST_SUBMISSIONS: usize = 1000;
+/// Most active jobs a run may be told of: it counts them one by one.
+const MOST_ACTIVE_JOBS: usize = 10_000;
+
 /// Reads `SNOWPACK_MAX_SUBMISSIONS` and `SNOWPACK_MAX_ACTIVE_JOBS`.
 ///
 /// # Errors
-/// [`SettingsError`] naming each that is not a number of at least 1.
+/// [`SettingsError`] naming each that is not a number of at least 1, or is too large for one run.
 pub fn run_limits(environment: &Environment) -> Result<RunLimits, SettingsError> {
     let mut problems = Problems::default();
-    let max_submissions = problems.note(count(environment, "SNOWPACK_MAX_SUBMISSIONS", 50));
-    let max_active_jobs = problems.note(count(environment, "SNOWPACK_MAX_ACTIVE_JOBS", 20));
+    let submissions = count(environment, "SNOWPACK_MAX_SUBMISSIONS", 50, MOST_SUBMISSIONS);
+    let active_jobs = count(environment, "SNOWPACK_MAX_ACTIVE_JOBS", 20, MOST_ACTIVE_JOBS);
+    let (max_submissions, max_active_jobs) = (problems.note(submissions), problems.note(active_jobs));
     let limits = max_submissions
         .zip(max_active_jobs)
         .map(|(max_submissions, max_active_jobs)| RunLimits {
@@ -58,14 +64,19 @@ pub fn run_limits(environment: &Environment) -> Result<RunLimits, SettingsError>
     problems.or(limits)
 }
 
-fn count(environment: &Environment, variable: &'static str, default: usize) -> Result<usize, Problem> {
+fn count(
+    environment: &Environment,
+    variable: &'static str,
+    default: usize,
+    most: usize,
+) -> Result<usize, Problem> {
     match environment.text(variable)? {
         None => Ok(default),
         Some(text) => match text.parse() {
-            Ok(count) if count > 0 => Ok(count),
+            Ok(count) if (1..=most).contains(&count) => Ok(count),
             _ => Err(Problem {
                 variable,
-                reason: format!("is {text:?}: use a whole number of at least 1"),
+                reason: format!("is {text:?}: use a whole number from 1 to {most}"),
             }),
         },
     }
@@ -247,7 +258,10 @@ mod tests {
         let default = read(" ").unwrap();
         assert_eq!((default.max_submissions, default.max_active_jobs), (50, 20));
         assert_eq!(read("7").unwrap().max_submissions, 7);
-        assert_eq!(read("0").unwrap_err().0[0].variable, "SNOWPACK_MAX_SUBMISSIONS");
+        assert_eq!(read("1000").unwrap().max_submissions, 1000);
+        for wrong in ["0", "1001", "many"] {
+            assert_eq!(read(wrong).unwrap_err().0[0].variable, "SNOWPACK_MAX_SUBMISSIONS");
+        }
     }
 
     #[test]
