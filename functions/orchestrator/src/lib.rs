@@ -27,6 +27,12 @@ pub enum EventError {
         /// What it must be.
         expected: &'static str,
     },
+    /// A list without names: it must not silently stand for everything.
+    #[error("{member} names nothing: leave it out to look at all")]
+    EmptyList {
+        /// The member.
+        member: &'static str,
+    },
     /// A name that no database or table can have.
     #[error("{member}: {reason}")]
     BadName {
@@ -100,6 +106,9 @@ fn names<T: PartialEq, E: std::fmt::Display>(
             reason: error.to_string(),
         })
     };
+    if listed.is_empty() {
+        return Err(EventError::EmptyList { member });
+    }
     let mut names = Vec::new();
     for value in listed {
         let name = name(value)?;
@@ -141,6 +150,8 @@ mod tests {
         assert!(said(json!({"dry_run": "yes"})).starts_with("dry_run must be"));
         assert!(said(json!({"tables": "a.b"})).starts_with("tables must be"));
         assert!(said(json!({"tables": [1]})).starts_with("tables must be"));
+        assert!(said(json!({"tables": []})).starts_with("tables names nothing"));
+        assert!(said(json!({"databases": [], "tables": ["a.b"]})).starts_with("databases names nothing"));
         assert!(said(json!({"databases": ["a b"]})).starts_with("databases: "));
     }
 }

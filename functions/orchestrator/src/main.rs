@@ -9,13 +9,13 @@ use serde_json::Value;
 use snowpack_aws::{AwsClients, DynamoStore, SqsQueue};
 use snowpack_orchestrator::{answer, read_event};
 use snowpack_plan::CatalogTables;
-use snowpack_service::{Orchestrator, RunPorts, SystemClock, TimeLimit, TimeSortedIds};
+use snowpack_service::{Orchestrator, RunPorts, SUBMITTING_TIME, SystemClock, TimeLimit, TimeSortedIds};
 use snowpack_settings::{Environment, OrchestratorSettings};
 use snowpack_telemetry::request_span;
 use tracing::Instrument as _;
 
-/// Time kept before the deadline to submit what was found and to keep the record.
-const RESERVE: Duration = Duration::from_secs(90);
+/// Time kept before the deadline to submit what was found, to see one more submission through, and to keep the record.
+const RESERVE: Duration = SUBMITTING_TIME.saturating_add(Duration::from_secs(30));
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::{
     Action, ActionResult, Drain, Duration, Fence, Job, JobId, JobStatus, Lease, Lock, MAX_ATTEMPTS, NewJob,
-    Progress, Timestamp, Verdict,
+    OrphanRemoval, Progress, Timestamp, Verdict,
 };
 
 /// How long a claim lasts without a heartbeat. Three missed heartbeats of 60 s (protocol.md).
@@ -282,17 +282,24 @@ pub fn finish(mut pair: Pair, held: Fence, verdict: Verdict, now: Timestamp) -> 
         Verdict::Failed(cause) => (JobStatus::Failed, Some(cause)),
     };
     end(&mut pair.job, status, error, now);
-    pair.lock.holder = None;
+    free(&mut pair.lock, now);
     if status == JobStatus::Completed {
-        note_upkeep(&mut pair, now);
+        note_success(&mut pair, now);
     }
     Ok(pair)
 }
 
-fn note_upkeep(pair: &mut Pair, now: Timestamp) {
+/// Frees the lock of a job that ends, and notes that its table had its turn.
+fn free(lock: &mut Lock, now: Timestamp) {
+    lock.holder = None;
+    lock.upkeep.ended_at = Some(now);
+}
+
+fn note_success(pair: &mut Pair, now: Timestamp) {
     let upkeep = &mut pair.lock.upkeep;
     upkeep.completed_at = Some(now);
-    if pair.job.actions.contains(&Action::RemoveOrphanFiles) {
+    let looked_for_orphans = pair.job.actions.contains(&Action::RemoveOrphanFiles);
+    if looked_for_orphans && OrphanRemoval::is_of_the_whole_table(&pair.job.options) {
         upkeep.orphans_removed_at = Some(now);
     }
 }
@@ -318,7 +325,7 @@ fn check_holder(job: &Job, held: Fence) -> Result<(), FenceLost> {
 pub(crate) fn revoke(pair: &mut Pair, status: JobStatus, error: Option<String>, now: Timestamp) {
     if pair.lock.holder.as_ref() == Some(&pair.job.id) {
         pair.lock.fence = pair.lock.fence.next();
-        pair.lock.holder = None;
+        free(&mut pair.lock, now);
         pair.job.fence = pair.lock.fence;
     }
     end(&mut pair.job, status, error, now);

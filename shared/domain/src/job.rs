@@ -296,11 +296,21 @@ pub struct Lock {
     pub upkeep: Upkeep,
 }
 
-/// When a table was last maintained with success.
+/// When a table last had its turn, and what came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Upkeep {
     /// When its last job completed, whatever the job's actions.
     pub completed_at: Option<Timestamp>,
-    /// When the last job that removed orphan files completed.
+    /// When its last job ended, however it ended: completed, failed, given up or cancelled. Absent on locks from before
+    /// it was noted.
+    pub ended_at: Option<Timestamp>,
+    /// When the last job completed that looked for orphan files in all of the table's places.
     pub orphans_removed_at: Option<Timestamp>,
+}
+
+impl Upkeep {
+    /// When the table last had its turn: since then it waits.
+    pub fn last_turn(&self) -> Option<Timestamp> {
+        self.ended_at.max(self.completed_at)
+    }
 }

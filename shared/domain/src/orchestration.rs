@@ -1,5 +1,6 @@
 //! What the orchestrator submits in one run, and the record of a run (operations.md, Orchestrator).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 pub enum RunStatus {
     /// Every table was assessed and everything due submitted, as far as the limits allow.
     Completed,
-    /// Some tables could not be assessed or submitted, or time ran out.
+    /// Some tables could not be assessed or submitted, time ran out, or the run broke off after it did something.
     Partial,
     /// Nothing could be done.
     Failed,
@@ -92,6 +93,8 @@ pub struct Run {
     pub skip_reasons: BTreeMap<String, u64>,
     /// The jobs submitted that are not known to have ended.
     pub open_jobs: Vec<JobId>,
+    /// The first table for which a run over all tables had no time: the next one starts with it.
+    pub left_from: Option<TableId>,
 }
 
 /// A table on which something is due.
@@ -103,6 +106,8 @@ pub struct Candidate {
     pub actions: Vec<Action>,
     /// How much there is to gain; see [`benefit`].
     pub benefit: f64,
+    /// When it last had its turn; absent: never.
+    pub last_turn: Option<Timestamp>,
 }
 
 /// Weight of one delete file that is applied, against one data file fewer: every reader of a data file reads its
@@ -114,12 +119,13 @@ const MANIFEST_WEIGHT: f64 = 0.5;
 const SNAPSHOT_WEIGHT: f64 = 0.2;
 /// Weight of a search for orphans: storage only, and not known before.
 const ORPHAN_SCAN_WEIGHT: f64 = 1.0;
-/// How far a wait raises the benefit: a table that waited this many times its cadence is not overtaken for ever by
-/// tables with more to gain.
+/// How far a wait raises the benefit, in cadences waited. A table that never had its turn counts as one that waited so
+/// long.
 const MOST_OVERDUE: f64 = 28.0;
 
 /// How much a table gains, in data files fewer for its readers or what is as good as that, times how long it waited
-/// beyond its cadence.
+/// beyond its cadence. A turn that failed ends the wait too: else a table whose jobs always fail would come first in
+/// every run.
 pub fn benefit(
     recommendations: &[Recommendation],
     upkeep: &Upkeep,
@@ -130,7 +136,7 @@ pub fn benefit(
     let gain: f64 = due.map(gain).sum();
     let cadence = cadence.as_micros().max(1) as f64;
     let waited = upkeep
-        .completed_at
+        .last_turn()
         .map(|last| (now - last).as_micros() as f64 / cadence);
     gain * waited.unwrap_or(MOST_OVERDUE).clamp(1.0, MOST_OVERDUE)
 }
@@ -159,16 +165,25 @@ fn number(evidence: &Evidence, name: &str) -> f64 {
     }
 }
 
-/// The candidates worth submitting: the best ones offered, at most `limit`, in bounded memory.
+/// The candidates worth submitting, in bounded memory: the one that waited longest, so that no table is overtaken for
+/// ever by tables with more to gain, and the best ones offered, at most `limit`.
 #[derive(Debug)]
 pub struct Shortlist {
     limit: usize,
+    longest_waiting: Option<Ranked>,
     best: BTreeSet<Ranked>,
 }
 
 /// Ordered from the least worth to the most; of equal benefit, the name that comes first is worth more.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Ranked(Candidate);
+
+impl Ranked {
+    /// What to compare by to find the one that waited longest; of those that waited alike, the one worth most.
+    fn by_wait(&self) -> (Reverse<Option<Timestamp>>, &Self) {
+        (Reverse(self.0.last_turn), self)
+    }
+}
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
@@ -196,25 +211,32 @@ impl Shortlist {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
+            longest_waiting: None,
             best: BTreeSet::new(),
         }
     }
 
-    /// Takes a candidate in if it is among the best so far.
+    /// Takes a candidate in if it waited longest or is among the best so far.
     pub fn offer(&mut self, candidate: Candidate) {
-        self.best.insert(Ranked(candidate));
+        let candidate = Ranked(candidate);
+        let longest = self.longest_waiting.as_ref();
+        if longest.is_none_or(|longest| candidate.by_wait() > longest.by_wait()) {
+            self.longest_waiting = Some(candidate.clone());
+        }
+        self.best.insert(candidate);
         if self.best.len() > self.limit {
             self.best.pop_first();
         }
     }
 
-    /// The candidates, the one with the most to gain first.
-    pub fn into_best_first(self) -> Vec<Candidate> {
-        self.best
-            .into_iter()
-            .rev()
-            .map(|Ranked(candidate)| candidate)
-            .collect()
+    /// The candidates in the order in which they get their turn: the one that waited longest, then those with the most to
+    /// gain.
+    pub fn into_order(self) -> Vec<Candidate> {
+        let longest = self.longest_waiting.filter(|_| self.limit > 0);
+        let best = self.best.into_iter().rev();
+        let others: Vec<_> = best.filter(|ranked| Some(ranked) != longest.as_ref()).collect();
+        let order = longest.into_iter().chain(others).take(self.limit);
+        order.map(|Ranked(candidate)| candidate).collect()
     }
 }
 
@@ -261,7 +283,17 @@ mod tests {
             table: TableId::new("db", name).unwrap(),
             actions: vec![Action::RewriteDataFiles],
             benefit,
+            last_turn: None,
         }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(0) + Duration::from_seconds(seconds)
+    }
+
+    fn names(list: Shortlist) -> Vec<String> {
+        let order = list.into_order();
+        order.iter().map(|entry| entry.table.table.to_string()).collect()
     }
 
     #[test]
@@ -270,12 +302,58 @@ mod tests {
         for (name, benefit) in [("a", 1.0), ("b", 5.0), ("c", 3.0), ("d", 5.0), ("e", 0.5)] {
             list.offer(candidate(name, benefit));
         }
-        let best = list.into_best_first();
-        let names: Vec<_> = best.iter().map(|entry| entry.table.table.as_str()).collect();
-        assert_eq!(names, ["b", "d", "c"]);
+        assert_eq!(names(list), ["b", "d", "c"]);
         let mut none = Shortlist::new(0);
         none.offer(candidate("a", 1.0));
-        assert!(none.into_best_first().is_empty());
+        assert!(names(none).is_empty());
+    }
+
+    #[test]
+    fn the_one_that_waited_longest_comes_first() {
+        let mut list = Shortlist::new(3);
+        for (name, benefit, last_turn) in [
+            ("a", 9.0, Some(at(50))),
+            ("b", 0.1, Some(at(10))),
+            ("c", 8.0, Some(at(40))),
+            ("d", 0.2, Some(at(20))),
+            ("e", 7.0, Some(at(30))),
+        ] {
+            list.offer(Candidate {
+                last_turn,
+                ..candidate(name, benefit)
+            });
+        }
+        assert_eq!(names(list), ["b", "a", "c"]);
+    }
+
+    /// Whatever others gain, and whether their jobs fail: a table gets its turn before any that has it a second time
+    /// after it began to wait.
+    #[test]
+    fn no_table_is_overtaken_for_ever() {
+        const TABLES: usize = 12;
+        let cadence = Duration::from_seconds(6 * 3600);
+        let mut upkeep = [Upkeep::default(); TABLES];
+        for run in 0..TABLES as i64 {
+            let now = at(run * 7200);
+            let mut list = Shortlist::new(3);
+            for (number, upkeep) in upkeep.iter().enumerate() {
+                let files = Evidence::from([("files_in", Metric::Count(10_u64.pow(number as u32)))]);
+                let due = [due(Action::RewriteDataFiles, files)];
+                list.offer(Candidate {
+                    benefit: benefit(&due, upkeep, cadence, now),
+                    last_turn: upkeep.last_turn(),
+                    ..candidate(&format!("{number}"), 0.0)
+                });
+            }
+            // All of their jobs fail.
+            for table in names(list) {
+                upkeep[table.parse::<usize>().unwrap()].ended_at = Some(now);
+            }
+        }
+        assert!(
+            upkeep.iter().all(|upkeep| upkeep.ended_at.is_some()),
+            "{upkeep:?}"
+        );
     }
 
     fn due(action: Action, evidence: Evidence) -> Recommendation {
@@ -308,6 +386,15 @@ mod tests {
         assert_eq!(
             benefit(&due, &Upkeep::default(), cadence, now),
             20.0 * MOST_OVERDUE
+        );
+        let failed_since = Upkeep {
+            ended_at: Some(now - Duration::from_seconds(7200)),
+            ..after(10 * 3600)
+        };
+        assert_eq!(
+            benefit(&due, &failed_since, cadence, now),
+            40.0,
+            "a turn that failed was one"
         );
     }
 

@@ -61,7 +61,7 @@ impl Policy {
     pub fn skip_cause(&self, situation: Situation<'_>, now: Timestamp) -> Option<SkipCause> {
         match situation.entry.thresholds(&self.deployment) {
             Ok(thresholds) => self.skip_cause_with(situation, &thresholds, now),
-            Err(_) => Some(SkipCause::BadProperty),
+            Err(_) => Some(cause_beside_bad_property(situation.entry)),
         }
     }
 
@@ -98,12 +98,17 @@ impl Policy {
                 skip_cause: self.skip_cause_with(situation, &thresholds, now),
                 cadence: thresholds.cadence,
             },
-            Err(error) => helpless(&error),
+            Err(error) => helpless(&error, cause_beside_bad_property(situation.entry)),
         }
     }
 }
 
-fn helpless(error: &OptionError) -> Advice {
+/// Why a table with a property that cannot be read is left alone: it may want to be.
+fn cause_beside_bad_property(entry: &CacheEntry) -> SkipCause {
+    entry.opt_out().unwrap_or(SkipCause::BadProperty)
+}
+
+fn helpless(error: &OptionError, skip_cause: SkipCause) -> Advice {
     let reason = error.to_string();
     let entry = |action| Recommendation {
         action,
@@ -119,7 +124,7 @@ fn helpless(error: &OptionError) -> Advice {
             message: reason.clone(),
             evidence: Evidence::new(),
         }],
-        skip_cause: Some(SkipCause::BadProperty),
+        skip_cause: Some(skip_cause),
         cadence: Duration::from_seconds(0),
     }
 }
@@ -220,6 +225,50 @@ mod tests {
             advise(&policy, &[("snowpack.min_input_files", "6")]).issues.len(),
             1
         );
+    }
+
+    #[test]
+    fn a_table_that_wants_to_be_left_alone_is_whatever_else_it_says() {
+        let bad = ("snowpack.max_manifest_count", "few");
+        let (skip, out) = (Some(SkipCause::CompactionSkip), Some(SkipCause::OptedOut));
+        for (flags, cause) in [
+            (vec![("compaction_skip", "True")], skip),
+            (
+                vec![("snowpack.compaction_skip", "true"), ("compaction_skip", "yes")],
+                skip,
+            ),
+            (vec![("snowpack.maintenance_enabled", "False")], out),
+            (
+                vec![
+                    ("compaction_skip", "true"),
+                    ("snowpack.maintenance_enabled", "no"),
+                ],
+                skip,
+            ),
+            (vec![("compaction_skip", "false")], Some(SkipCause::BadProperty)),
+        ] {
+            let mut properties = flags;
+            properties.push(bad);
+            let advice = advise(&Policy::default(), &properties);
+            assert_eq!(
+                (advice.skip_cause, advice.actions()),
+                (cause, vec![]),
+                "{properties:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_table_wishes_is_told_and_followed_alike() {
+        for text in ["true", "True", " TRUE ", "false", "FALSE", "yes", ""] {
+            let entry = entry(&[("snowpack.maintenance_enabled", text)]);
+            let followed = entry
+                .thresholds(&HashMap::new())
+                .map(|thresholds| thresholds.maintenance_enabled);
+            assert_eq!(entry.maintenance_enabled(), followed.unwrap_or(None), "{text:?}");
+        }
+        let shouted = entry(&[("snowpack.maintenance_enabled", "True")]);
+        assert_eq!(shouted.maintenance_enabled(), Some(true));
     }
 
     #[test]

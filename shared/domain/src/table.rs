@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::{OptionError, Properties, TableId, Thresholds, Timestamp};
+use crate::thresholds::{ENABLED_PROPERTY, SKIP_PROPERTIES, read_flag};
+use crate::{OptionError, Properties, SkipCause, TableId, Thresholds, Timestamp};
 
 /// Counts full syncs.
 pub type SyncGeneration = u64;
@@ -26,13 +27,31 @@ pub struct CacheEntry {
 }
 
 impl CacheEntry {
-    /// Tri-state enrolment: the property `snowpack.maintenance_enabled` when it is `true` or `false`.
+    /// Whether only the table's name is known, because its metadata could not be read: not even whether it wants to be
+    /// left alone.
+    pub fn is_name_only(&self) -> bool {
+        self.location.is_none()
+    }
+
+    /// Tri-state enrolment: the property `snowpack.maintenance_enabled` when it is `true` or `false`, in any case.
     pub fn maintenance_enabled(&self) -> Option<bool> {
-        match self.properties.get("snowpack.maintenance_enabled")?.trim() {
-            "true" => Some(true),
-            "false" => Some(false),
-            _ => None,
+        self.flag(ENABLED_PROPERTY)
+    }
+
+    /// Why the table wants to be left alone, if it does. Its flags alone say so: they count even where another property
+    /// cannot be read.
+    pub fn opt_out(&self) -> Option<SkipCause> {
+        if SKIP_PROPERTIES.iter().any(|skip| self.flag(skip) == Some(true)) {
+            Some(SkipCause::CompactionSkip)
+        } else if self.maintenance_enabled() == Some(false) {
+            Some(SkipCause::OptedOut)
+        } else {
+            None
         }
+    }
+
+    fn flag(&self, property: &str) -> Option<bool> {
+        read_flag(self.properties.get(property)?)
     }
 
     /// The table's thresholds.

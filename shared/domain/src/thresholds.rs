@@ -7,10 +7,10 @@ use crate::{Duration, OptionError, Properties};
 
 /// Table properties that keep a table from everything the system does by itself. The first is also a convention of
 /// other maintenance systems.
-const SKIP_PROPERTIES: [&str; 2] = ["compaction_skip", "snowpack.compaction_skip"];
+pub(crate) const SKIP_PROPERTIES: [&str; 2] = ["compaction_skip", "snowpack.compaction_skip"];
 
 /// A table's own wish: to be maintained or not.
-const ENABLED_PROPERTY: &str = "snowpack.maintenance_enabled";
+pub(crate) const ENABLED_PROPERTY: &str = "snowpack.maintenance_enabled";
 
 /// Thresholds of one table: its properties, else the deployment's settings, else the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,19 +64,21 @@ fn is_skipped(table: &HashMap<String, String>) -> Result<bool, OptionError> {
     Ok(false)
 }
 
-/// `true` or `false` in any case; absent when not set.
+/// A flag of the table; absent when not set.
 fn flag(table: &HashMap<String, String>, property: &str) -> Result<Option<bool>, OptionError> {
     let Some(text) = table.get(property) else {
         return Ok(None);
     };
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" => Ok(Some(true)),
-        "false" => Ok(Some(false)),
-        _ => Err(OptionError {
-            option: property.to_owned(),
-            reason: format!("the value {text:?} is neither true nor false; correct or remove it"),
-        }),
-    }
+    let refused = || OptionError {
+        option: property.to_owned(),
+        reason: format!("the value {text:?} is neither true nor false; correct or remove it"),
+    };
+    read_flag(text).map(Some).ok_or_else(refused)
+}
+
+/// `true` or `false` in any case, as people who know Java's `Boolean.parseBoolean` write them.
+pub(crate) fn read_flag(text: &str) -> Option<bool> {
+    text.trim().to_ascii_lowercase().parse().ok()
 }
 
 #[cfg(test)]

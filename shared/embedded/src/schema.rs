@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::OpenError;
 
 /// Each step brings a file to the next version, from a fresh one on. The version is kept in SQLite's `user_version`.
-const STEPS: [&str; 3] = [FIRST, UPKEEP_AND_HEALTH, HEALTH_SYNC];
+const STEPS: [&str; 4] = [FIRST, UPKEEP_AND_HEALTH, ENDS, HEALTH_SYNC];
 
 /// Instants are microseconds since the epoch. `due` and `finished_at` repeat what the job document says, for
 /// the indexes: when its message is due (absent: never), and when it ended (absent: active).
@@ -106,6 +106,8 @@ CREATE TABLE runs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_by_start ON runs (started_at, id);
 ";
+
+const ENDS: &str = "ALTER TABLE locks ADD COLUMN ended_at INTEGER;";
 
 const HEALTH_SYNC: &str = "
 CREATE TABLE health_sync (

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use snowpack_domain::TableId;
 use snowpack_embedded::{OpenError, SqliteStore};
 use snowpack_service::ports::{JobQueue, JobStore, StoreError, Versioned, Write, Written};
 use snowpack_testkit::{ManualClock, any_jobs, job_id, time};
@@ -110,6 +111,28 @@ fn a_file_of_a_newer_version_is_refused() {
         refused.to_string().contains("newer version of Snowpack"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_lock_of_an_earlier_version_is_read() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("state.db");
+    drop(SqliteStore::open(&path).unwrap());
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE health_sync;
+             ALTER TABLE locks DROP COLUMN ended_at;
+             INSERT INTO locks (database_name, table_name, version, fence, completed_at) VALUES ('a', 't', 1, 7, 5);
+             PRAGMA user_version = 2;",
+        )
+        .unwrap();
+    drop(connection);
+    let store = SqliteStore::open(&path).unwrap();
+    let lock = store.lock(&TableId::new("a", "t").unwrap()).await.unwrap();
+    let upkeep = lock.value.upkeep;
+    assert_eq!(upkeep.completed_at.map(|time| time.as_micros()), Some(5));
+    assert_eq!((upkeep.ended_at, upkeep.last_turn()), (None, upkeep.completed_at));
 }
 
 #[test]

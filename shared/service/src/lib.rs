@@ -31,7 +31,7 @@ pub use crash::{AFTER_CLAIM, CrashPoint};
 pub use execute::{Handled, Limits, Worker};
 pub use failure::Failure;
 pub use health::{HealthBook, KnownTable};
-pub use orchestrate::{Orchestrator, RunPorts, RunRequest};
+pub use orchestrate::{Orchestrator, RunPorts, RunRequest, SUBMITTING_TIME};
 pub use restart::abandon_leases;
 pub use submit::{SubmitRefusal, SubmitRequest, Submitter};
 pub use sweep::{SweepReport, sweep};

@@ -19,6 +19,12 @@ impl TimeLimit {
         Self(Some(Instant::now() + duration))
     }
 
+    /// So much later.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.map(|limit| limit + duration))
+    }
+
     /// Whether it has come.
     pub fn is_reached(self) -> bool {
         self.0.is_some_and(|limit| Instant::now() >= limit)

@@ -7,6 +7,13 @@ use snowpack_domain::{DatabaseName, Duration, Enrolment, Policy, RunLimits};
 use crate::deployment::deployment;
 use crate::environment::{Environment, Problem, Problems, SettingsError};
 
+/// Most jobs one run may be told to submit: its record, which lists them, is written again after each.
+const MOST_SUBMISSIONS: usize = 1000;
+/// Most active jobs a run may be told of: it counts them one by one.
+const MOST_ACTIVE_JOBS: usize = 10_000;
+/// The oldest a table cache may be: a year of seconds is as good as for ever.
+const MOST_SECONDS_OF_CACHE: usize = 366 * 86_400;
+
 /// The databases of `SNOWPACK_DATABASES`; empty: all.
 ///
 /// # Errors
@@ -65,11 +72,21 @@ pub(crate) fn policy(environment: &Environment) -> Result<Policy, SettingsError>
 /// Reads `SNOWPACK_MAX_SUBMISSIONS` and `SNOWPACK_MAX_ACTIVE_JOBS`.
 ///
 /// # Errors
-/// [`SettingsError`] naming each that is not a number of at least 1.
+/// [`SettingsError`] naming each that is not a number of at least 1, or is too large for one run.
 pub(crate) fn run_limits(environment: &Environment) -> Result<RunLimits, SettingsError> {
     let mut problems = Problems::default();
-    let max_submissions = problems.note(count(environment, "SNOWPACK_MAX_SUBMISSIONS", 50));
-    let max_active_jobs = problems.note(count(environment, "SNOWPACK_MAX_ACTIVE_JOBS", 20));
+    let max_submissions = problems.note(count(
+        environment,
+        "SNOWPACK_MAX_SUBMISSIONS",
+        50,
+        MOST_SUBMISSIONS,
+    ));
+    let max_active_jobs = problems.note(count(
+        environment,
+        "SNOWPACK_MAX_ACTIVE_JOBS",
+        20,
+        MOST_ACTIVE_JOBS,
+    ));
     let limits = max_submissions
         .zip(max_active_jobs)
         .map(|(max_submissions, max_active_jobs)| RunLimits {
@@ -82,23 +99,30 @@ pub(crate) fn run_limits(environment: &Environment) -> Result<RunLimits, Setting
 /// Reads `SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS`.
 ///
 /// # Errors
-/// A [`Problem`] when it is not a number of at least 1 that fits.
+/// A [`Problem`] when it is not a number of at least 1, or more than a year.
 pub(crate) fn table_cache_max_age(environment: &Environment) -> Result<Duration, Problem> {
-    let seconds = count(environment, "SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS", 900)?;
-    // More than 68 years are as good as these.
-    Ok(Duration::from_seconds(
-        u32::try_from(seconds).unwrap_or(u32::MAX).into(),
-    ))
+    let seconds = count(
+        environment,
+        "SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS",
+        900,
+        MOST_SECONDS_OF_CACHE,
+    )?;
+    Ok(Duration::from_seconds(seconds as i64))
 }
 
-fn count(environment: &Environment, variable: &'static str, default: usize) -> Result<usize, Problem> {
+fn count(
+    environment: &Environment,
+    variable: &'static str,
+    default: usize,
+    most: usize,
+) -> Result<usize, Problem> {
     match environment.text(variable)? {
         None => Ok(default),
         Some(text) => match text.parse() {
-            Ok(count) if count > 0 => Ok(count),
+            Ok(count) if (1..=most).contains(&count) => Ok(count),
             _ => Err(Problem {
                 variable,
-                reason: format!("is {text:?}: use a whole number of at least 1"),
+                reason: format!("is {text:?}: use a whole number from 1 to {most}"),
             }),
         },
     }
@@ -130,6 +154,9 @@ mod tests {
         let default = read(" ").unwrap();
         assert_eq!((default.max_submissions, default.max_active_jobs), (50, 20));
         assert_eq!(read("7").unwrap().max_submissions, 7);
-        assert_eq!(read("0").unwrap_err().0[0].variable, "SNOWPACK_MAX_SUBMISSIONS");
+        assert_eq!(read("1000").unwrap().max_submissions, 1000);
+        for wrong in ["0", "1001", "many"] {
+            assert_eq!(read(wrong).unwrap_err().0[0].variable, "SNOWPACK_MAX_SUBMISSIONS");
+        }
     }
 }

@@ -95,12 +95,12 @@ pub static VARIABLES: &[Variable] = &[
     variable(
         "SNOWPACK_MAX_SUBMISSIONS",
         "50",
-        "Most jobs that one run of the orchestrator submits.",
+        "Most jobs that one run of the orchestrator submits, at most 1000.",
     ),
     variable(
         "SNOWPACK_MAX_ACTIVE_JOBS",
         "20",
-        "Most jobs, pending or running, up to which a run of the orchestrator submits more.",
+        "Most jobs, pending or running, up to which a run of the orchestrator submits more, at most 10000.",
     ),
     variable(
         "SNOWPACK_TABLE_CACHE_MAX_AGE_SECONDS",

@@ -200,6 +200,7 @@ fn run(number: u128, started_at: Timestamp) -> Run {
         error: None,
         skip_reasons: BTreeMap::from([("cadence".to_owned(), 2)]),
         open_jobs: vec![JobId::from_u128(1)],
+        left_from: Some(table("a.t")),
     }
 }
 

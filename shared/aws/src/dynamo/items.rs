@@ -46,10 +46,12 @@ pub(super) fn lock(table: &TableId, lock: &Versioned<Lock>) -> Item {
     item.insert("fence".to_owned(), number(lock.value.fence));
     let Upkeep {
         completed_at,
+        ended_at,
         orphans_removed_at,
     } = lock.value.upkeep;
     for (name, time) in [
         ("completed_at", completed_at),
+        ("ended_at", ended_at),
         ("orphans_removed_at", orphans_removed_at),
     ] {
         if let Some(time) = time {
@@ -196,6 +198,7 @@ pub(super) fn read_lock(item: Option<&Item>) -> Result<Versioned<Lock>, StoreErr
         fence: Fence::new(members.number("fence")?),
         upkeep: Upkeep {
             completed_at: members.optional_time("completed_at")?,
+            ended_at: members.optional_time("ended_at")?,
             orphans_removed_at: members.optional_time("orphans_removed_at")?,
         },
     };
@@ -274,4 +277,32 @@ pub(super) fn read_cache_state(item: Option<&Item>) -> Result<CacheState, StoreE
 
 pub(super) fn read_health_sync(item: Option<&Item>) -> Result<Option<TableId>, StoreError> {
     item.map_or(Ok(None), |item| Members(item).optional_table("position"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_from_before_every_end_was_noted_is_read() {
+        let time = |micros| Some(Timestamp::from_micros(micros));
+        let stored = Versioned {
+            value: Lock {
+                holder: None,
+                fence: Fence::new(7),
+                upkeep: Upkeep {
+                    completed_at: time(1),
+                    ended_at: time(2),
+                    orphans_removed_at: time(3),
+                },
+            },
+            version: 0,
+        };
+        let table = TableId::new("a", "t").expect("a name");
+        let mut item = lock(&table, &stored);
+        assert_eq!(read_lock(Some(&item)).expect("a lock").value, stored.value);
+        item.remove("ended_at");
+        let upkeep = read_lock(Some(&item)).expect("a lock").value.upkeep;
+        assert_eq!((upkeep.ended_at, upkeep.last_turn()), (None, time(1)));
+    }
 }

@@ -112,6 +112,65 @@ fn an_expired_lease_costs_an_attempt_and_a_yield_does_not() {
     assert_eq!((third.job.attempt, third.job.slice), (2, 3));
 }
 
+/// What is noted of a table whose job ended so.
+fn upkeep_after(end: impl FnOnce(Pair) -> Pair) -> crate::Upkeep {
+    let ended = end(claim(submitted(), &off(), "w", at(1)).unwrap());
+    check_pair(&ended).unwrap();
+    ended.lock.upkeep
+}
+
+fn finished(pair: Pair, verdict: Verdict, now: Timestamp) -> Pair {
+    let held = pair.job.fence;
+    finish(pair, held, verdict, now).unwrap()
+}
+
+#[test]
+fn every_end_of_a_job_is_a_turn_and_only_success_counts_for_the_cadence() {
+    let late = at(LEASE_SECONDS + 1);
+    let ends = [
+        upkeep_after(|pair| finished(pair, Verdict::Failed("no".into()), late)),
+        upkeep_after(|pair| cancel(pair, late).unwrap()),
+        upkeep_after(|pair| crate::give_up(pair, late)),
+        upkeep_after(|pair| crate::fail_dead_letter(pair, late).unwrap()),
+    ];
+    for upkeep in ends {
+        assert_eq!((upkeep.last_turn(), upkeep.completed_at), (Some(late), None));
+    }
+    let completed = upkeep_after(|pair| finished(pair, Verdict::Completed, late));
+    assert_eq!(
+        (completed.last_turn(), completed.completed_at),
+        (Some(late), Some(late))
+    );
+    let from_before = crate::Upkeep {
+        ended_at: None,
+        ..completed
+    };
+    assert_eq!(from_before.last_turn(), Some(late));
+}
+
+#[test]
+fn only_a_search_of_the_whole_table_that_removes_is_a_search_for_orphans() {
+    use crate::OptionValue::{Bool, Text};
+    let after = |options: &[(&str, crate::OptionValue)]| {
+        let mut new = new(1);
+        new.actions = vec![Action::RemoveOrphanFiles];
+        for (name, value) in options {
+            new.options
+                .set(Action::RemoveOrphanFiles, name, value.clone())
+                .unwrap();
+        }
+        let submitted = submit(new, true, &off(), &Lock::default(), at(0)).unwrap();
+        let claimed = claim(submitted, &off(), "w", at(1)).unwrap();
+        finished(claimed, Verdict::Completed, at(2)).lock.upkeep
+    };
+    let searched = |options| after(options).orphans_removed_at;
+    assert_eq!(searched(&[]), Some(at(2)));
+    assert_eq!(searched(&[("dry_run", Bool(false))]), Some(at(2)));
+    assert_eq!(searched(&[("dry_run", Bool(true))]), None);
+    assert_eq!(searched(&[("location", Text("s3://bucket/t/data".into()))]), None);
+    assert_eq!(after(&[("dry_run", Bool(true))]).completed_at, Some(at(2)));
+}
+
 #[test]
 fn retries_wait_longer_each_time_and_not_all_alike() {
     for (attempt, longest) in [(1, 20), (2, 40), (3, 80), (9, 80)] {

@@ -76,6 +76,13 @@ impl OrphanRemoval {
             dry_run: given.bool("dry_run").unwrap_or(false),
         })
     }
+
+    /// Whether a job with these options removes what it finds, and looks everywhere: only then is the table's storage
+    /// known to be clean for a while.
+    pub fn is_of_the_whole_table(options: &JobOptions) -> bool {
+        let given = Given(options, Action::RemoveOrphanFiles);
+        given.bool("dry_run") != Some(true) && given.text("location").is_none()
+    }
 }
 
 fn older_than(

@@ -27,7 +27,7 @@ pub(super) fn job(
 pub(super) fn lock(transaction: &Transaction<'_>, table: &TableId) -> Result<Versioned<Lock>, DatabaseError> {
     let row: Option<(Version, Option<String>, u64, Upkeep)> = transaction
         .prepare_cached(
-            "SELECT version, holder, fence, completed_at, orphans_removed_at FROM locks
+            "SELECT version, holder, fence, completed_at, ended_at, orphans_removed_at FROM locks
              WHERE database_name = ?1 AND table_name = ?2",
         )?
         .query_row(params![table.database.as_str(), table.table.as_str()], |row| {
@@ -36,7 +36,8 @@ pub(super) fn lock(transaction: &Transaction<'_>, table: &TableId) -> Result<Ver
             };
             let upkeep = Upkeep {
                 completed_at: time(3)?,
-                orphans_removed_at: time(4)?,
+                ended_at: time(4)?,
+                orphans_removed_at: time(5)?,
             };
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, upkeep))
         })

@@ -83,10 +83,12 @@ fn put_lock(
 ) -> Result<bool, DatabaseError> {
     let Versioned { value: lock, version } = lock;
     let sql = if *version == 0 {
-        "INSERT INTO locks (database_name, table_name, version, holder, fence, completed_at, orphans_removed_at)
-         VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7) ON CONFLICT (database_name, table_name) DO NOTHING"
+        "INSERT INTO locks (database_name, table_name, version, holder, fence, completed_at, ended_at,
+             orphans_removed_at)
+         VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (database_name, table_name) DO NOTHING"
     } else {
-        "UPDATE locks SET version = ?3 + 1, holder = ?4, fence = ?5, completed_at = ?6, orphans_removed_at = ?7
+        "UPDATE locks SET version = ?3 + 1, holder = ?4, fence = ?5, completed_at = ?6, ended_at = ?7,
+         orphans_removed_at = ?8
          WHERE database_name = ?1 AND table_name = ?2 AND version = ?3"
     };
     let changed = transaction.prepare_cached(sql)?.execute(params![
@@ -96,6 +98,7 @@ fn put_lock(
         lock.holder.as_ref().map(|job| job.as_str()),
         lock.fence.number(),
         lock.upkeep.completed_at.map(|time| time.as_micros()),
+        lock.upkeep.ended_at.map(|time| time.as_micros()),
         lock.upkeep.orphans_removed_at.map(|time| time.as_micros()),
     ])?;
     Ok(changed == 1)

@@ -1,8 +1,11 @@
 //! Counts what a run of the orchestrator does, and makes its record.
 
-use snowpack_domain::{Candidate, Job, JobId, Run, RunId, RunStatus, SkipCause, SkipCounts, Timestamp};
+use snowpack_domain::{
+    Candidate, Job, JobId, Run, RunId, RunStatus, SkipCause, SkipCounts, TableId, Timestamp,
+};
 
-use super::Look;
+use super::RunRequest;
+use super::look::Look;
 use crate::failure::Failure;
 
 /// What a record says of a run that is under way, or that died.
@@ -21,23 +24,31 @@ pub(super) struct Tally {
     jobs: Vec<JobId>,
     /// Tables for which there was no time.
     left: u64,
+    /// The first of them, if the next run is to start with it.
+    left_from: Option<TableId>,
+    keeps_its_place: bool,
+    /// Jobs that were due and for which there was no time.
+    unsubmitted: usize,
     problems: u64,
     notes: Vec<String>,
     failure: Option<String>,
 }
 
 impl Tally {
-    pub(super) fn new(id: RunId, started_at: Timestamp, dry_run: bool) -> Self {
+    pub(super) fn new(id: RunId, started_at: Timestamp, request: &RunRequest) -> Self {
         Self {
             id,
             started_at,
-            dry_run,
+            dry_run: request.dry_run,
             skipped: SkipCounts::default(),
             assessed: 0,
             healthy: 0,
             submitted: 0,
             jobs: Vec::new(),
             left: 0,
+            left_from: None,
+            keeps_its_place: request.is_for_everything(),
+            unsubmitted: 0,
             problems: 0,
             notes: Vec::new(),
             failure: None,
@@ -56,9 +67,25 @@ impl Tally {
         }
     }
 
-    /// Notes what ended the run before its time.
+    /// Notes what ended a part of the run before its time. What comes after it may be its consequence, and is only
+    /// logged.
     pub(super) fn fail(&mut self, error: &Failure) {
-        self.failure = Some(error.to_string());
+        tracing::warn!(%error, "the run broke off");
+        self.failure.get_or_insert_with(|| error.to_string());
+    }
+
+    /// Counts tables for which there is no time, in the order in which their turn would have come.
+    pub(super) fn leave(&mut self, tables: impl IntoIterator<Item = TableId>) {
+        for table in tables {
+            self.left += 1;
+            if self.keeps_its_place {
+                self.left_from.get_or_insert(table);
+            }
+        }
+    }
+
+    pub(super) fn leave_unsubmitted(&mut self, jobs: usize) {
+        self.unsubmitted = jobs;
     }
 
     /// Counts a look at a table; returns the table if something is due on it.
@@ -73,7 +100,8 @@ impl Tally {
                 self.healthy += 1;
             }
             Look::Gone => {}
-            Look::NoTime => self.left += 1,
+            Look::Skipped(cause) => self.skip(cause),
+            Look::NoTime(table) => self.leave([table]),
             Look::Failed(table, error) => self.note(format!("{table} could not be assessed: {error}")),
         }
         None
@@ -99,7 +127,7 @@ impl Tally {
     /// The record before the run has come to its end.
     pub(super) fn unfinished(&self) -> Run {
         Run {
-            status: RunStatus::Failed,
+            status: self.broken_off(),
             error: Some(UNFINISHED.to_owned()),
             ..self.record(None)
         }
@@ -107,15 +135,24 @@ impl Tally {
 
     /// The record of the whole run.
     pub(super) fn finished(self, now: Timestamp) -> Run {
+        let left_something = self.problems > 0 || self.left > 0 || self.unsubmitted > 0;
         let status = match &self.failure {
-            Some(_) => RunStatus::Failed,
-            None if self.problems > 0 || self.left > 0 => RunStatus::Partial,
+            Some(_) => self.broken_off(),
+            None if left_something => RunStatus::Partial,
             None => RunStatus::Completed,
         };
         Run {
             status,
             error: self.error(),
             ..self.record(Some(now))
+        }
+    }
+
+    /// What a run has come to that did not come to its end.
+    fn broken_off(&self) -> RunStatus {
+        match (self.assessed, self.submitted) {
+            (0, 0) => RunStatus::Failed,
+            _ => RunStatus::Partial,
         }
     }
 
@@ -135,6 +172,7 @@ impl Tally {
             error: None,
             skip_reasons: self.skipped.by_name(),
             open_jobs: self.jobs.clone(),
+            left_from: self.left_from.clone(),
         }
     }
 
@@ -147,6 +185,50 @@ impl Tally {
         if self.left > 0 {
             parts.push(format!("there was no time for {} tables", self.left));
         }
+        if self.unsubmitted > 0 {
+            parts.push(format!(
+                "there was no time to submit {} jobs that are due",
+                self.unsubmitted
+            ));
+        }
         (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::StoreError;
+
+    fn tally() -> Tally {
+        let id = RunId::new(JobId::from_u128(1));
+        Tally::new(id, Timestamp::from_micros(0), &RunRequest::default())
+    }
+
+    fn failure(reason: &str) -> Failure {
+        StoreError::Unavailable(reason.to_owned()).into()
+    }
+
+    #[test]
+    fn a_run_that_broke_off_failed_only_if_it_did_nothing() {
+        let now = Timestamp::from_micros(9);
+        let mut nothing = tally();
+        nothing.skip(SkipCause::Cadence);
+        assert_eq!(nothing.unfinished().status, RunStatus::Failed);
+        nothing.fail(&failure("throttled"));
+        assert_eq!(nothing.finished(now).status, RunStatus::Failed);
+
+        let mut something = tally();
+        something.count(Look::Healthy);
+        assert_eq!(something.unfinished().status, RunStatus::Partial);
+        something.fail(&failure("a late page"));
+        something.fail(&failure("the slots"));
+        let run = something.finished(now);
+        let error = run.error.unwrap();
+        assert_eq!(run.status, RunStatus::Partial);
+        assert!(
+            error.contains("a late page") && !error.contains("the slots"),
+            "{error}"
+        );
     }
 }

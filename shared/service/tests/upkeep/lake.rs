@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use snowpack_domain::{
-    Action, CacheEntry, Duration, FileStats, JobOptions, ListedTable, Policy, Preview, PreviewSource,
+    Action, CacheEntry, Duration, FileStats, JobId, JobOptions, ListedTable, Policy, Preview, PreviewSource,
     RunLimits, TableHealth, TableId, settings_hash,
 };
 use snowpack_embedded::{EmbeddedQueue, SqliteStore};
 use snowpack_service::ports::{
-    CatalogUnavailable, Clock as _, HealthUnreadable, JobStore as _, NoPreview, PageRequest, Tables,
+    CatalogUnavailable, Clock as _, HealthUnreadable, JobQueue, JobStore as _, NoPreview, PageRequest,
+    QueueDepth, StoreError, Tables,
 };
 use snowpack_service::{HealthBook, Orchestrator, RunPorts, TableCache};
 use snowpack_testkit::{ManualClock, SequentialIds};
@@ -23,10 +24,14 @@ pub(crate) struct Made {
     pub(crate) properties: BTreeMap<String, String>,
     /// Data files that a rewrite would take.
     pub(crate) files_in: u64,
-    /// Its metadata cannot be read.
+    /// Its metadata cannot be read: only its name is known.
     pub(crate) damaged: bool,
     /// Whoever asks for it waits for ever.
     pub(crate) hangs: bool,
+    /// The catalog is too busy to load it, though its health can be read.
+    pub(crate) throttled: bool,
+    /// Seconds that reading its health takes.
+    pub(crate) slow: u64,
 }
 
 #[derive(Default)]
@@ -38,6 +43,8 @@ struct Catalog {
     listing_seconds: AtomicU64,
     loads: AtomicUsize,
     reads: AtomicUsize,
+    /// Tables whose health was read, in order.
+    read: Mutex<Vec<String>>,
 }
 
 /// The catalog, shared.
@@ -116,6 +123,11 @@ impl Lake {
         )
     }
 
+    /// The tables whose health was read since the last call, in order.
+    pub(crate) fn read_in_order(&self) -> Vec<String> {
+        std::mem::take(&mut *self.catalog.read.lock().unwrap())
+    }
+
     pub(crate) async fn cached(&self) -> Vec<CacheEntry> {
         let (mut all, mut cursor) = (Vec::new(), None);
         loop {
@@ -142,10 +154,23 @@ impl Lake {
         &self,
         policy: Policy,
         limits: RunLimits,
-    ) -> Orchestrator<SqliteStore, EmbeddedQueue<ManualClock>, Self, ManualClock, SequentialIds> {
+    ) -> Orchestrator<SqliteStore, SlowQueue, Self, ManualClock, SequentialIds> {
+        self.orchestrator_with_queue(policy, limits, 0)
+    }
+
+    /// One whose queue takes so long for a message.
+    pub(crate) fn orchestrator_with_queue(
+        &self,
+        policy: Policy,
+        limits: RunLimits,
+        seconds: u64,
+    ) -> Orchestrator<SqliteStore, SlowQueue, Self, ManualClock, SequentialIds> {
         let ports = RunPorts {
             store: Arc::clone(&self.store),
-            queue: Arc::new(self.store.queue(self.clock.clone())),
+            queue: Arc::new(SlowQueue {
+                queue: self.store.queue(self.clock.clone()),
+                seconds,
+            }),
             tables: self.clone(),
             clock: self.clock.clone(),
             ids: Arc::clone(&self.ids),
@@ -160,10 +185,32 @@ impl Lake {
             table: table.clone(),
             location: (!made.damaged).then(|| format!("file:///{name}")),
             metadata_location: (!made.damaged).then(|| metadata(&name, made.version)),
-            format_version: Some(2),
-            properties: made.properties,
+            format_version: (!made.damaged).then_some(2),
+            properties: match made.damaged {
+                true => BTreeMap::new(),
+                false => made.properties,
+            },
             generation: 0,
         })
+    }
+}
+
+/// A queue that takes its time.
+pub(crate) struct SlowQueue {
+    queue: EmbeddedQueue<ManualClock>,
+    seconds: u64,
+}
+
+impl JobQueue for SlowQueue {
+    async fn send(&self, job: &JobId, delay_seconds: u32) -> Result<(), StoreError> {
+        if self.seconds > 0 {
+            tokio::time::advance(std::time::Duration::from_secs(self.seconds)).await;
+        }
+        self.queue.send(job, delay_seconds).await
+    }
+
+    async fn depth(&self) -> Result<QueueDepth, StoreError> {
+        self.queue.depth().await
     }
 }
 
@@ -171,6 +218,16 @@ impl Tables for Lake {
     async fn find(&self, table: &TableId) -> Result<Option<CacheEntry>, CatalogUnavailable> {
         self.catalog.loads.fetch_add(1, Ordering::SeqCst);
         self.wait_for(table).await;
+        let made = self
+            .catalog
+            .tables
+            .lock()
+            .unwrap()
+            .get(&table.to_string())
+            .cloned();
+        if made.is_some_and(|made| made.throttled) {
+            return Err(CatalogUnavailable("too many requests".to_owned()));
+        }
         Ok(self.entry(table))
     }
 
@@ -208,6 +265,10 @@ impl Tables for Lake {
         let Some(made) = self.catalog.tables.lock().unwrap().get(&name).cloned() else {
             return Ok(None);
         };
+        self.catalog.read.lock().unwrap().push(name.clone());
+        if made.slow > 0 {
+            tokio::time::advance(std::time::Duration::from_secs(made.slow)).await;
+        }
         if made.damaged {
             return Err(HealthUnreadable::Broken(format!(
                 "the metadata of {name} is cut off"

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use snowpack_domain::{
-    Action, Drain, Enrolment, Job, JobStatus, Policy, Run, RunLimits, RunStatus, TableId, cancel,
+    Action, CacheEntry, Drain, Enrolment, Job, JobStatus, Policy, Run, RunId, RunLimits, RunStatus, TableId,
+    cancel,
 };
 use snowpack_service::ports::{
-    JobFilter, JobStore as _, PageRequest, RunStore as _, Versioned, Write, Written,
+    Clock as _, JobFilter, JobStore as _, PageRequest, RunStore as _, Versioned, Write, Written,
 };
 use snowpack_service::{RunRequest, TimeLimit, sync_tables};
 
@@ -135,6 +136,55 @@ async fn tables_are_left_alone_for_the_causes_that_are_counted() {
 }
 
 #[tokio::test]
+async fn what_a_table_says_is_read_before_it_is_judged() {
+    let lake = Lake::new();
+    for (name, property) in [
+        ("db.skip", Some("compaction_skip")),
+        ("db.plain", None),
+        ("db.still", None),
+    ] {
+        lake.table(name, |made| {
+            made.files_in = 100;
+            made.throttled = true;
+            made.properties
+                .extend(property.map(|name| (name.to_owned(), "true".to_owned())));
+        });
+    }
+    sync(&lake).await;
+    assert!(lake.cached().await.iter().all(CacheEntry::is_name_only));
+    for name in ["db.skip", "db.plain"] {
+        lake.table(name, |made| made.throttled = false);
+    }
+    lake.asked();
+    let ended = run(&lake).await;
+    assert_eq!(
+        (names(&lake).await, ended.status),
+        (vec!["plain".to_owned()], RunStatus::Partial)
+    );
+    assert_eq!(
+        (ended.tables_assessed, ended.skip_reasons["compaction_skip"]),
+        (1, 1)
+    );
+    assert!(ended.error.unwrap().contains("db.still could not be assessed"));
+    assert_eq!(lake.asked().1, 1, "health is read of what may be judged");
+}
+
+#[tokio::test]
+async fn a_table_known_by_name_only_is_not_judged() {
+    let lake = Lake::new();
+    lake.table("db.bad", |made| made.damaged = true);
+    sync(&lake).await;
+    let ended = run(&lake).await;
+    assert_eq!((ended.status, ended.tables_assessed), (RunStatus::Partial, 0));
+    let error = ended.error.unwrap();
+    assert!(
+        error.contains("db.bad could not be assessed: its metadata cannot be read"),
+        "{error}"
+    );
+    assert_eq!(lake.asked().1, 0);
+}
+
+#[tokio::test]
 async fn under_drain_nothing_is_looked_at() {
     let lake = lake_of(4).await;
     let drain = Drain {
@@ -186,6 +236,17 @@ async fn a_request_narrows_it_down() {
     let ended = run_with(&lake, Policy::default(), &named).await;
     assert_eq!((ended.status, ended.jobs_submitted), (RunStatus::Partial, 1));
     assert!(ended.error.unwrap().contains("no table db.none"));
+    let of_unknown = RunRequest {
+        dry_run: true,
+        databases: vec![TableId::parse("none.t").unwrap().database],
+        ..RunRequest::default()
+    };
+    let ended = run_with(&lake, Policy::default(), &of_unknown).await;
+    assert_eq!((ended.status, ended.tables_assessed), (RunStatus::Partial, 0));
+    assert_eq!(
+        ended.error.as_deref(),
+        Some("no table of the database none is known")
+    );
 }
 
 #[tokio::test]
@@ -214,6 +275,90 @@ async fn without_time_the_run_says_how_many_tables_were_left() {
     assert_eq!(ended.error.as_deref(), Some("there was no time for 4 tables"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_next_run_starts_where_the_last_one_ran_out_of_time() {
+    let lake = lake_of(0).await;
+    for number in 1..=4 {
+        lake.table(&format!("db.t{number}"), |made| made.slow = 20);
+    }
+    sync(&lake).await;
+    let orchestrator = lake.orchestrator(Policy::default(), LIMITS);
+    let started = async |request: &RunRequest| {
+        lake.pass(7200);
+        let limit = TimeLimit::after(Duration::from_secs(10));
+        orchestrator.run(request, limit).await.unwrap()
+    };
+    let (all, one) = (RunRequest::default(), TableId::parse("db.t4").unwrap());
+    let narrow = RunRequest {
+        tables: vec![one],
+        ..RunRequest::default()
+    };
+    let dry = RunRequest {
+        dry_run: true,
+        ..RunRequest::default()
+    };
+    for (request, looked_at) in [
+        (&all, "db.t1"),
+        (&all, "db.t2"),
+        (&narrow, "db.t4"),
+        (&dry, "db.t3"),
+    ] {
+        started(request).await;
+        assert_eq!(lake.read_in_order(), [looked_at]);
+    }
+    for number in 1..=4 {
+        lake.table(&format!("db.t{number}"), |made| made.slow = 0);
+    }
+    sync(&lake).await;
+    let whole = started(&all).await;
+    assert_eq!(lake.read_in_order(), ["db.t3", "db.t4", "db.t1", "db.t2"]);
+    assert_eq!(
+        (whole.status, whole.tables_assessed, whole.left_from),
+        (RunStatus::Completed, 4, None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn submitting_ends_in_time_too() {
+    let lake = lake_of(8).await;
+    let limits = RunLimits {
+        max_submissions: 6,
+        max_active_jobs: 6,
+    };
+    let orchestrator = lake.orchestrator_with_queue(Policy::default(), limits, 25);
+    let limit = TimeLimit::after(Duration::from_secs(10));
+    let ended = orchestrator.run(&RunRequest::default(), limit).await.unwrap();
+    assert_eq!((ended.status, ended.jobs_submitted), (RunStatus::Partial, 3));
+    assert_eq!(
+        ended.error.as_deref(),
+        Some("there was no time to submit 3 jobs that are due")
+    );
+}
+
+#[tokio::test]
+async fn a_table_whose_job_failed_does_not_come_first_for_ever() {
+    let lake = Lake::new();
+    lake.table("db.fails", |made| made.files_in = 1000);
+    lake.table("db.other", |made| made.files_in = 100);
+    sync(&lake).await;
+    let limits = RunLimits {
+        max_submissions: 1,
+        max_active_jobs: 1,
+    };
+    let orchestrator = lake.orchestrator(Policy::default(), limits);
+    for expected in ["fails", "other", "fails"] {
+        orchestrator
+            .run(&RunRequest::default(), TimeLimit::none())
+            .await
+            .unwrap();
+        let job = active(&lake).await.remove(0);
+        assert_eq!(job.table.table.as_str(), expected);
+        lake.pass(60);
+        end(&lake, &job).await;
+        lake.pass(7200);
+    }
+}
+
 #[tokio::test]
 async fn runs_are_recorded_and_learn_how_their_jobs_ended() {
     let lake = lake_of(2).await;
@@ -234,6 +379,28 @@ async fn runs_are_recorded_and_learn_how_their_jobs_ended() {
     assert_eq!(settled.jobs_submitted, 2);
 }
 
+#[tokio::test]
+async fn jobs_are_settled_however_many_records_came_since() {
+    let lake = lake_of(1).await;
+    let first = run(&lake).await;
+    let job = active(&lake).await.remove(0);
+    let day = 86_400;
+    for number in 0..600 {
+        let posted = Run {
+            id: RunId::new(snowpack_testkit::job_id(1_000_000 + number)),
+            started_at: snowpack_testkit::time(60 + i64::try_from(number).unwrap()),
+            open_jobs: Vec::new(),
+            ..first.clone()
+        };
+        lake.store.put_run(&posted).await.unwrap();
+    }
+    end(&lake, &job).await;
+    lake.pass(6 * day);
+    run(&lake).await;
+    let settled = lake.store.run(&first.id).await.unwrap().unwrap();
+    assert_eq!((settled.jobs_failed, settled.open_jobs), (1, Vec::new()));
+}
+
 /// Cancels a job.
 async fn end(lake: &Lake, job: &Job) {
     let stored = lake.store.job(&job.id).await.unwrap().unwrap();
@@ -242,7 +409,7 @@ async fn end(lake: &Lake, job: &Job) {
         job: stored.value,
         lock: lock.value,
     };
-    let ended = cancel(pair, snowpack_testkit::time(1)).unwrap();
+    let ended = cancel(pair, lake.clock.now()).unwrap();
     let write = Write {
         job: Some(Versioned {
             value: ended.job,

@@ -4,7 +4,7 @@ use snowpack_domain::{Drain, TableId, Verdict, cancel, claim, finish, free_lock}
 use snowpack_service::ports::{JobStore, ListError, PageRequest, Versioned, Write, Written};
 
 use super::steps::{cached, step, submitted};
-use crate::sample::{table, time};
+use crate::sample::{job_id, table, time};
 
 async fn all_held(store: &impl JobStore, limit: usize) -> Vec<TableId> {
     let (mut all, mut cursor) = (Vec::new(), None);
@@ -84,7 +84,11 @@ pub(super) async fn many_are_read_at_once_with_what_was_done_last<S: JobStore>(s
         finish(pair, fence, Verdict::Completed, time(2)).expect("finish")
     })
     .await;
-    assert_eq!(ended.lock.upkeep.completed_at, Some(time(2)));
+    let upkeep = ended.lock.upkeep;
+    assert_eq!(
+        (upkeep.completed_at, upkeep.ended_at),
+        (Some(time(2)), Some(time(2)))
+    );
 
     let mut asked = tables.clone();
     asked.push(table("a.never_locked"));
@@ -98,4 +102,16 @@ pub(super) async fn many_are_read_at_once_with_what_was_done_last<S: JobStore>(s
     submitted(store, MANY + 1, &tables[0], time(3)).await;
     let held = store.lock(&tables[0]).await.expect("read").value;
     assert_eq!((held.holder.is_some(), held.upkeep), (true, ended.lock.upkeep));
+
+    // A job that does not complete ends too.
+    let cancelled = step(store, &job_id(MANY + 1), |pair| {
+        cancel(pair, time(9)).expect("cancel")
+    })
+    .await;
+    let upkeep = store.lock(&tables[0]).await.expect("read").value.upkeep;
+    assert_eq!(upkeep, cancelled.lock.upkeep);
+    assert_eq!(
+        (upkeep.completed_at, upkeep.ended_at),
+        (Some(time(2)), Some(time(9)))
+    );
 }

@@ -116,6 +116,7 @@ pub fn read_run(body: &[u8], fresh: RunId) -> Result<Run, BodyError> {
         error: members.error()?,
         skip_reasons: members.skip_reasons()?,
         open_jobs: Vec::new(),
+        left_from: None,
     })
 }
 

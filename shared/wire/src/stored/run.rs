@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use snowpack_domain::{JobId, Run, RunId, RunStatus, Timestamp};
+use snowpack_domain::{JobId, Run, RunId, RunStatus, TableId, Timestamp};
 
 use super::document::Head;
 use super::{RUN_FORMAT, StoredError};
@@ -27,6 +27,8 @@ struct RunDocument {
     error: Option<String>,
     skip_reasons: BTreeMap<String, u64>,
     open_jobs: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left_from: Option<String>,
 }
 
 /// The document of a run.
@@ -47,6 +49,7 @@ pub fn encode_run(run: &Run) -> String {
         error: run.error.clone(),
         skip_reasons: run.skip_reasons.clone(),
         open_jobs: run.open_jobs.iter().map(|job| job.to_string()).collect(),
+        left_from: run.left_from.as_ref().map(TableId::to_string),
     };
     serde_json::to_string(&document).expect("maps with text keys, text and numbers are always JSON")
 }
@@ -66,6 +69,7 @@ pub fn decode_run(text: &str) -> Result<Run, StoredError> {
 impl RunDocument {
     fn into_run(self) -> Result<Run, StoredError> {
         let job = |id: &String| JobId::parse(id).map_err(|_| StoredError::bad("open job", id));
+        let table = |name: &String| TableId::parse(name).map_err(|_| StoredError::bad("table", name));
         Ok(Run {
             id: RunId::parse(&self.id).map_err(|_| StoredError::bad("id", &self.id))?,
             started_at: Timestamp::from_micros(self.started_at),
@@ -81,6 +85,7 @@ impl RunDocument {
             error: self.error,
             skip_reasons: self.skip_reasons,
             open_jobs: self.open_jobs.iter().map(job).collect::<Result<_, _>>()?,
+            left_from: self.left_from.as_ref().map(table).transpose()?,
         })
     }
 }
@@ -108,9 +113,17 @@ mod tests {
             error: Some("why".to_owned()),
             skip_reasons: BTreeMap::from([("cadence".to_owned(), 4)]),
             open_jobs: vec![JobId::from_u128(9)],
+            left_from: None,
         };
         assert_eq!(encode_run(&run), GOLDEN);
         assert_eq!(decode_run(GOLDEN).unwrap(), run);
+        let cut = Run {
+            left_from: Some(TableId::new("a.b", "t").unwrap()),
+            ..run
+        };
+        let document = GOLDEN.replace("]}", r#"],"left_from":"a.b.t"}"#);
+        assert_eq!(encode_run(&cut), document);
+        assert_eq!(decode_run(&document).unwrap(), cut);
     }
 
     #[test]
