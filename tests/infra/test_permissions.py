@@ -243,6 +243,9 @@ def test_functions_can_leave_subnets_again():
 def test_spark_is_one_application_with_one_role_and_off_by_default():
     assert PARAMETERS["Engine"]["Default"] == "native"
     assert PARAMETERS["SparkApplicationId"]["Default"] == ""
+    # Previews and recommendations depend on it, so every function is told; the rest is the worker's alone.
+    told = {name for name in TEMPLATE["Globals"]["Function"]["Environment"]["Variables"] if "SPARK" in name}
+    assert told == {"SNOWPACK_SPARK_APPLICATION_ID"}
     assert "HasSpark" in {policy["Fn::If"][0] for policy in properties("WorkerRole")["Policies"] if "Fn::If" in policy}
     lent = statement("WorkerRole", "LendRunsTheirRole")
     assert lent["Action"] == "iam:PassRole" and lent["Resource"]["Fn::Sub"].endswith(":role/${SparkExecutionRoleName}")

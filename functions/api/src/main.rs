@@ -15,16 +15,17 @@ use snowpack_settings::{Environment, FunctionSettings};
 async fn main() -> anyhow::Result<()> {
     let settings = FunctionSettings::read(&Environment::new(std::env::vars_os()))?;
     snowpack_telemetry::log_to_stdout(&settings.telemetry.filter, settings.telemetry.metrics)?;
+    let deployment = settings.deployment();
     let clients = AwsClients::load().await;
     let catalog = clients
         .catalog(&settings.catalog)
         .await
         .context("opening the catalog")?;
+    let tables = CatalogTables::new(Arc::new(catalog), deployment).within(settings.scope);
     let ports = Ports {
         store: Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name)),
         queue: Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url)),
-        tables: CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone())
-            .within(settings.scope),
+        tables,
         clock: SystemClock,
         ids: TimeSortedIds::default(),
     };

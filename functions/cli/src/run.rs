@@ -76,7 +76,7 @@ async fn preview(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
 }
 
 async fn execute(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
-    let engine = engine_of(&Arc::new(catalog), deployment()?);
+    let engine = engine_of(&Arc::new(catalog), deployment()?.settings);
     let supervisor = Arc::new(Direct {
         stop: stop_on_ctrl_c(),
         progress: Progress::new(),

@@ -20,14 +20,14 @@ const RESERVE: Duration = Duration::from_secs(40);
 async fn main() -> anyhow::Result<()> {
     let settings = FunctionSettings::read(&Environment::new(std::env::vars_os()))?;
     snowpack_telemetry::log_to_stdout(&settings.telemetry.filter, settings.telemetry.metrics)?;
+    let deployment = settings.deployment();
     let clients = AwsClients::load().await;
     let catalog = clients
         .catalog(&settings.catalog)
         .await
         .context("opening the catalog")?;
+    let tables = CatalogTables::new(Arc::new(catalog), deployment).within(settings.scope);
     let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
-    let tables =
-        CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone()).within(settings.scope);
     let cache = TableCache::new(Arc::clone(&store), tables.clone(), SystemClock);
     let book = Arc::new(HealthBook::new(Arc::new(cache), settings.policy));
     let handler = service_fn(move |event: LambdaEvent<Value>| {

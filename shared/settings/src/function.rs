@@ -1,12 +1,12 @@
 //! What each function reads, in one struct, with everything that is wrong in one error.
 
 use snowpack_catalog::{CatalogConfig, DatabaseScope};
-use snowpack_domain::{Duration, Policy, RunLimits};
+use snowpack_domain::{Deployment, Duration, Policy, RunLimits};
 
 use crate::catalog::{catalog, catalog_databases};
 use crate::environment::{Environment, Problems, SettingsError};
 use crate::policy::{policy, run_limits, table_cache_max_age};
-use crate::spark::{SparkSettings, spark};
+use crate::spark::{SparkSettings, has_spark, spark};
 use crate::store::{StoreSettings, queue_url, store};
 use crate::telemetry::{TelemetrySettings, telemetry};
 
@@ -21,6 +21,8 @@ pub struct FunctionSettings {
     pub scope: DatabaseScope,
     /// What is maintained by itself, and the defaults of options and thresholds.
     pub policy: Policy,
+    /// Whether there is a Spark to hand rewrites to.
+    pub has_spark: bool,
     /// Oldest table cache with which the API says that it is ready.
     pub table_cache_max_age: Duration,
     /// Logs and metrics.
@@ -38,6 +40,7 @@ impl FunctionSettings {
         let catalog = problems.note_all(catalog(environment));
         let scope = problems.note_all(catalog_databases(environment));
         let policy = problems.note_all(policy(environment));
+        let has_spark = problems.note(has_spark(environment));
         let table_cache_max_age = problems.note(table_cache_max_age(environment));
         let telemetry = problems.note_all(telemetry(environment));
         let settings = (|| {
@@ -46,11 +49,20 @@ impl FunctionSettings {
                 catalog: catalog?,
                 scope: scope?,
                 policy: policy?,
+                has_spark: has_spark?,
                 table_cache_max_age: table_cache_max_age?,
                 telemetry: telemetry?,
             })
         })();
         problems.or(settings)
+    }
+
+    /// What all tables are maintained by, as far as they do not say otherwise.
+    pub fn deployment(&self) -> Deployment {
+        Deployment {
+            settings: self.policy.deployment.clone(),
+            has_spark: self.has_spark,
+        }
     }
 }
 

@@ -119,3 +119,12 @@ fn what_is_no_text_is_named_too() {
     assert_eq!(names(&error), variables);
     assert!(error.to_string().contains("SNOWPACK_LOG is not UTF-8"), "{error}");
 }
+
+#[test]
+fn any_function_knows_whether_there_is_spark() {
+    for (application, expected) in [("00f1", true), ("", false)] {
+        let given = [STORE, JOBS, ("SNOWPACK_SPARK_APPLICATION_ID", application)];
+        let settings = FunctionSettings::read(&Environment::from_pairs(given)).unwrap();
+        assert_eq!(settings.deployment().has_spark, expected);
+    }
+}
