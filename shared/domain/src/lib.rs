@@ -11,6 +11,7 @@ mod health;
 mod invariants;
 mod job;
 mod names;
+mod note;
 mod options;
 mod orchestration;
 mod policy;
@@ -35,6 +36,7 @@ pub use job::{
     ActionResult, Fence, Job, JobError, JobId, JobIdError, JobStatus, Lease, Lock, Metric, NewJob, Preview,
     PreviewSource, Progress, Upkeep, Verdict,
 };
+pub use note::{Note, keep_note};
 pub use names::{DatabaseName, NameError, TableId, TableName};
 pub use options::{
     Compaction, DeleteGranularity, Expiry, FileSizes, JobOptions, ManifestRewrite, OptionError, OptionKind,

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use snowpack_domain::{
-    Action, ActionResult, Fence, Job, JobId, JobOptions, JobStatus, Lease, Metric, OptionValue, Preview,
+    Action, ActionResult, Fence, Job, JobId, JobOptions, JobStatus, Lease, Metric, Note, OptionValue, Preview,
     PreviewSource, Progress, RemoteRun, TableId, Timestamp,
 };
 
 use super::*;
 
-const GOLDEN: &str = include_str!("job-format-3.json");
+const GOLDEN: &str = include_str!("job-format-4.json");
+const FORMAT_3: &str = include_str!("job-format-3.json");
 const FORMAT_2: &str = include_str!("job-format-2.json");
 const FORMAT_1: &str = include_str!("job-format-1.json");
 
@@ -101,6 +102,10 @@ fn full_job() -> Job {
             id: "00f1".into(),
             started_at: Timestamp::from_micros(1_777_127_401_500_000),
         }),
+        note: Some(Note {
+            action: Action::ExpireSnapshots,
+            text: "half way".into(),
+        }),
     }
 }
 
@@ -113,6 +118,8 @@ fn the_document_keeps_its_form() {
 #[test]
 fn older_formats_are_read() {
     let mut older = full_job();
+    older.note = None;
+    assert_eq!(decode_job(FORMAT_3).unwrap(), older);
     older.remote_run = None;
     assert_eq!(decode_job(FORMAT_2).unwrap(), older);
     older.last_fault = None;
@@ -122,7 +129,7 @@ fn older_formats_are_read() {
 #[test]
 fn other_formats_and_unknown_members_are_refused() {
     for format in [0, JOB_FORMAT + 1] {
-        let other = GOLDEN.replacen("\"format\":3", &format!("\"format\":{format}"), 1);
+        let other = GOLDEN.replacen("\"format\":4", &format!("\"format\":{format}"), 1);
         assert!(matches!(decode_job(&other), Err(StoredError::UnknownFormat(named)) if named == format));
     }
     let unknown = GOLDEN.replacen("\"attempt\"", "\"priority\":1,\"attempt\"", 1);
