@@ -36,8 +36,8 @@ pub use job::{
     ActionResult, Fence, Job, JobError, JobId, JobIdError, JobStatus, Lease, Lock, Metric, NewJob, Preview,
     PreviewSource, Progress, Upkeep, Verdict,
 };
-pub use note::{Note, keep_note};
 pub use names::{DatabaseName, NameError, TableId, TableName};
+pub use note::{Note, keep_note};
 pub use options::{
     Compaction, DeleteGranularity, Expiry, FileSizes, JobOptions, ManifestRewrite, OptionError, OptionKind,
     OptionSpec, OptionValue, OrphanRemoval, PositionDeleteCompaction, PrefixMismatch, Properties,

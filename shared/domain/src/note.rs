@@ -25,7 +25,9 @@ pub fn keep_note(mut job: Job, held: Fence, note: Option<Note>) -> Result<Job, F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{Pair, cancel, claim, finish, heartbeat, keep_result, retry_later, submit, yield_slice};
+    use crate::decide::{
+        Pair, cancel, claim, finish, heartbeat, keep_result, retry_later, submit, yield_slice,
+    };
     use crate::{
         ActionResult, Drain, Duration, JobId, JobOptions, Lock, NewJob, TableId, Timestamp, Verdict,
         check_pair,

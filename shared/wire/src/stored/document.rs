@@ -1,7 +1,9 @@
 //! The job document itself: members in the order they are written.
 
 use serde::{Deserialize, Serialize};
-use snowpack_domain::{Action, Fence, Job, JobId, JobStatus, Lease, Note, Progress, RemoteRun, TableId, Timestamp};
+use snowpack_domain::{
+    Action, Fence, Job, JobId, JobStatus, Lease, Note, Progress, RemoteRun, TableId, Timestamp,
+};
 
 use super::parts::{Options, ResultDocument, action, read_options, write_options};
 use super::{JOB_FORMAT, StoredError};

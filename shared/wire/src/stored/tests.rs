@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use snowpack_domain::{
-    Action, ActionResult, Fence, Job, JobId, JobOptions, JobStatus, Lease, Metric, Note, OptionValue, Preview,
-    PreviewSource, Progress, RemoteRun, TableId, Timestamp,
+    Action, ActionResult, Fence, Job, JobId, JobOptions, JobStatus, Lease, Metric, Note, OptionValue,
+    Preview, PreviewSource, Progress, RemoteRun, TableId, Timestamp,
 };
 
 use super::*;
