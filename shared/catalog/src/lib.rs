@@ -25,5 +25,6 @@ pub use s3tables::S3TablesCatalog;
 pub use scope::DatabaseScope;
 pub use sql::{SqlCatalog, create_sql_catalog};
 pub use storage::{
-    DispatchFactory, ListedFile, Listing, ObjectStorage, is_in_table_bucket, is_not_found, normalize_location,
+    DispatchFactory, ListedFile, Listing, ObjectStorage, OwnPlaces, is_in_table_bucket, is_not_found,
+    normalize_location, write_locations,
 };

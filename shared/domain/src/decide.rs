@@ -120,6 +120,7 @@ fn new_job(new: NewJob, fence: Fence, now: Timestamp) -> Job {
         enqueued_at: None,
         last_fault: None,
         remote_run: None,
+        note: None,
     }
 }
 
@@ -230,6 +231,7 @@ pub fn keep_result(
     {
         job.remote_run = None;
     }
+    job.note.take_if(|note| note.action == result.action);
     if job.results.iter().all(|kept| kept.action != result.action) {
         job.results.push(result);
     }
@@ -316,7 +318,7 @@ pub fn cancel(mut pair: Pair, now: Timestamp) -> Result<Pair, CancelRefused> {
     Ok(pair)
 }
 
-fn check_holder(job: &Job, held: Fence) -> Result<(), FenceLost> {
+pub(crate) fn check_holder(job: &Job, held: Fence) -> Result<(), FenceLost> {
     let holds = job.status == JobStatus::Running && job.lease.is_some() && job.fence == held;
     if holds { Ok(()) } else { Err(FenceLost) }
 }
@@ -337,6 +339,7 @@ fn end(job: &mut Job, status: JobStatus, error: Option<String>, now: Timestamp) 
     job.completed_at = Some(now);
     job.lease = None;
     job.progress = None;
+    job.note = None;
 }
 
 /// The result a dry run reports for an action.

@@ -16,7 +16,7 @@ pub struct Violation {
 ///
 /// - `LK-1`: an active job holds its table's lock, a terminal one does not.
 /// - `FN-1`: the fence of an active job is the lock's.
-/// - `JB-1`: a terminal job has an end, no lease and no progress; an active one has no end.
+/// - `JB-1`: a terminal job has an end, no lease, no progress and no note; an active one has no end.
 /// - `RN-1`: only a job that was claimed has a run elsewhere, and none that completed.
 ///
 /// # Errors
@@ -31,7 +31,8 @@ pub fn check_pair(pair: &Pair) -> Result<(), Violation> {
     ensure(!active || job.fence == lock.fence, "FN-1", || {
         format!("job {} lock {}", job.fence, lock.fence)
     })?;
-    let ended = job.completed_at.is_some() && job.lease.is_none() && job.progress.is_none();
+    let at_rest = job.lease.is_none() && job.progress.is_none() && job.note.is_none();
+    let ended = job.completed_at.is_some() && at_rest;
     ensure(
         if active { job.completed_at.is_none() } else { ended },
         "JB-1",

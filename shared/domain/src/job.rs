@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Action, JobOptions, RemoteRun, TableId, Timestamp};
+use crate::{Action, JobOptions, Note, RemoteRun, TableId, Timestamp};
 
 /// A job id: 32 lower-case hex characters, a UUIDv7 without dashes, so ids sort by time of submission.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -271,6 +271,8 @@ pub struct Job {
     pub last_fault: Option<String>,
     /// The run of another engine that does the current action; after the job's end, one still to be stopped.
     pub remote_run: Option<RemoteRun>,
+    /// What the current action is in the middle of.
+    pub note: Option<Note>,
 }
 
 impl Job {

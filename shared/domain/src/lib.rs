@@ -11,6 +11,7 @@ mod health;
 mod invariants;
 mod job;
 mod names;
+mod note;
 mod options;
 mod orchestration;
 mod policy;
@@ -36,6 +37,7 @@ pub use job::{
     PreviewSource, Progress, Upkeep, Verdict,
 };
 pub use names::{DatabaseName, NameError, TableId, TableName};
+pub use note::{Note, keep_note};
 pub use options::{
     Compaction, DeleteGranularity, Deployment, Expiry, FileSizes, JobOptions, ManifestRewrite, OptionError,
     OptionKind, OptionSpec, OptionValue, OrphanRemoval, PositionDeleteCompaction, PrefixMismatch, Properties,

@@ -105,6 +105,14 @@ pub(crate) enum EngineError {
         /// Entries of the manifests written.
         written: u64,
     },
+    /// What was committed is done, and what follows from it is not.
+    #[error("{done}; then: {cause}")]
+    Unfinished {
+        /// What was done, in words.
+        done: String,
+        /// What came between.
+        cause: Box<EngineError>,
+    },
     /// A whole slice of the job went by without one commit.
     #[error(
         "table {table}: no file group was committed in the time given; lower \
@@ -165,6 +173,7 @@ impl EngineError {
             Self::File(error) => error.is_transient(),
             Self::Plan(error) => error.is_transient(),
             Self::Orphans(error) => error.is_transient(),
+            Self::Unfinished { cause, .. } => cause.is_transient(),
             Self::Contended { .. } | Self::Unknown { .. } | Self::TooSlow { .. } => true,
             _ => false,
         }

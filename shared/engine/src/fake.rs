@@ -10,11 +10,12 @@ use futures::future::BoxFuture;
 use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
-use snowpack_domain::{ListedTable, Progress, TableId};
+use snowpack_domain::{Action, ListedTable, Progress, TableId};
 use snowpack_service::ports::{ActionStop, Supervisor};
 use tokio::time::Instant;
 
 pub(crate) mod parquet;
+pub(crate) mod stubborn;
 mod table;
 mod vectors;
 
@@ -210,10 +211,18 @@ pub(crate) struct FakeSupervisor {
     pub(crate) deadline: Option<Instant>,
     /// Revokes from then on.
     pub(crate) cancelled_at: Option<Instant>,
+    /// Out of time once this many batches of deletes are done.
+    pub(crate) batches_in_time: Option<u64>,
+    /// The deadline comes once it was asked after so often.
+    pub(crate) polls_in_time: Option<u64>,
     /// The process dies at this fault point.
     pub(crate) dies_at: Option<&'static str>,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) groups: AtomicU64,
+    pub(crate) batches: AtomicU64,
+    pub(crate) polls: AtomicU64,
+    /// What the action noted; shared by the slices and attempts of a job.
+    pub(crate) note: Arc<Mutex<Option<String>>>,
 }
 
 impl FakeSupervisor {
@@ -236,24 +245,46 @@ impl Supervisor for FakeSupervisor {
     }
 
     fn poll(&self) -> Result<(), ActionStop> {
+        self.polls.fetch_add(1, Ordering::SeqCst);
         let is_past = |instant: Option<Instant>| instant.is_some_and(|instant| Instant::now() >= instant);
-        match self.groups_in_time {
-            _ if is_past(self.cancelled_at) => Err(ActionStop::Revoked),
-            _ if is_past(self.deadline) => Err(ActionStop::OutOfTime),
-            Some(limit) if self.groups.load(Ordering::SeqCst) >= limit => Err(ActionStop::OutOfTime),
-            _ => Ok(()),
+        let is_over = |limit: Option<u64>, count: &AtomicU64| {
+            limit.is_some_and(|limit| count.load(Ordering::SeqCst) >= limit)
+        };
+        let is_late = is_past(self.deadline)
+            || is_over(self.groups_in_time, &self.groups)
+            || is_over(self.batches_in_time, &self.batches)
+            || is_over(self.polls_in_time.map(|polls| polls + 1), &self.polls);
+        if is_past(self.cancelled_at) {
+            Err(ActionStop::Revoked)
+        } else if is_late {
+            Err(ActionStop::OutOfTime)
+        } else {
+            Ok(())
         }
     }
 
     fn progress(&self, _: Progress) {}
 
     fn seconds_left(&self) -> Option<f64> {
-        None
+        let polls = self.polls_in_time?;
+        let is_late = self.polls.load(Ordering::SeqCst) > polls;
+        Some(if is_late { 0.0 } else { 1.0 })
+    }
+
+    fn note(&self, _: Action, text: String) {
+        *self.note.lock().unwrap() = Some(text);
+    }
+
+    fn noted(&self, _: Action) -> Option<String> {
+        self.note.lock().unwrap().clone()
     }
 
     fn reached(&self, point: &'static str) {
         if point == crate::points::FILES_WRITTEN {
             self.groups.fetch_add(1, Ordering::SeqCst);
+        }
+        if point == crate::points::MID_DELETE {
+            self.batches.fetch_add(1, Ordering::SeqCst);
         }
         assert!(self.dies_at != Some(point), "the process dies at {point}");
     }

@@ -10,6 +10,7 @@ mod expire;
 mod fake;
 mod file_error;
 mod manifests;
+mod notes;
 mod orphans;
 pub mod points;
 mod position_deletes;

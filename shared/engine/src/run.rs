@@ -132,8 +132,7 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                     now,
                 };
                 let forecast = proposal.forecast(&table)?;
-                let expired = expire_snapshots(&committer, &proposal).await?;
-                Ok(expired.predicted(forecast))
+                expire_snapshots(&committer, &proposal, &table, forecast).await
             }
             Action::RewriteManifests => {
                 let proposal = ManifestsProposal {
@@ -142,6 +141,7 @@ impl<C: Catalog, K: Clock> MaintenanceEngine<C, K> {
                     summary: summary(task.action, task.provenance),
                     supervisor: task.supervisor.as_ref(),
                     now: || self.clock.now(),
+                    job: task.provenance.job.as_ref(),
                     work: Default::default(),
                 };
                 rewrite_manifests(&committer, proposal, &table.io).await

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use snowpack_domain as domain;
 use snowpack_domain::{
-    Action, ActionResult, Duration, Fence, Job, JobId, LEASE_SECONDS, Progress, RemoteRun, Timestamp,
+    Action, ActionResult, Duration, Fence, Job, JobId, LEASE_SECONDS, Note, Progress, RemoteRun, Timestamp,
 };
 use snowpack_telemetry::events::FENCE_LOST;
 use tokio::time::Instant;
@@ -29,6 +29,7 @@ pub(crate) struct Guard<S, C> {
     revoked: AtomicBool,
     got_on: AtomicBool,
     progress: Mutex<Option<Progress>>,
+    note: Mutex<Option<Note>>,
     confirmed_at: Mutex<Timestamp>,
 }
 
@@ -55,6 +56,7 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             revoked: AtomicBool::new(false),
             got_on: AtomicBool::new(false),
             progress: Mutex::new(None),
+            note: Mutex::new(job.note.clone()),
             confirmed_at: Mutex::new(now),
         }
     }
@@ -73,6 +75,8 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
 
     /// Keeps the result of a finished action in the store.
     pub(crate) async fn keep_result(&self, result: &ActionResult) -> Result<(), Lost> {
+        // With its result an action's note goes, also from the next heartbeat.
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let kept = self.update(|job, now| domain::keep_result(job, self.fence, result.clone(), now));
         kept.await?;
         self.got_on.store(true, Ordering::SeqCst);
@@ -87,9 +91,12 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
 
     /// Hands the job back for a later slice; after a fault, with its cause.
     pub(crate) async fn release(&self, fault: Option<&str>) -> Result<(), Lost> {
-        self.update(|job, _| match fault {
-            None => domain::yield_slice(job, self.fence),
-            Some(cause) => domain::retry_later(job, self.fence, cause),
+        self.update(|job, _| {
+            let job = domain::keep_note(job, self.fence, current(&self.note))?;
+            match fault {
+                None => domain::yield_slice(job, self.fence),
+                Some(cause) => domain::retry_later(job, self.fence, cause),
+            }
         })
         .await
     }
@@ -102,12 +109,8 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
 
     async fn renew(&self) -> Result<(), Lost> {
         self.update(|job, now| {
-            let progress = self
-                .progress
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            domain::heartbeat(job, self.fence, progress, now)
+            let job = domain::keep_note(job, self.fence, current(&self.note))?;
+            domain::heartbeat(job, self.fence, current(&self.progress), now)
         })
         .await
     }
@@ -154,6 +157,11 @@ impl<S: JobStore, C: Clock + Clone> Guard<S, C> {
             }
         }
     }
+}
+
+/// What is known now.
+fn current<T: Clone>(known: &Mutex<Option<T>>) -> Option<T> {
+    known.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Why the guard could not write for its job.
@@ -218,6 +226,15 @@ impl<S: JobStore, C: Clock + Clone> Supervisor for Guard<S, C> {
 
     fn remote_run(&self, action: Action) -> Option<RemoteRun> {
         self.remote_run.clone().filter(|run| run.action == action)
+    }
+
+    fn note(&self, action: Action, text: String) {
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(Note { action, text });
+    }
+
+    fn noted(&self, action: Action) -> Option<String> {
+        let note = current(&self.note).filter(|note| note.action == action);
+        note.map(|note| note.text)
     }
 
     fn reached(&self, point: &'static str) {

@@ -443,6 +443,15 @@ pub trait Supervisor: Send + Sync + 'static {
         None
     }
 
+    /// Keeps, with the next checkpoint or heartbeat and when the job is handed back, what a later slice or attempt of
+    /// this action has to know; in the place of what was noted before. A run without a job keeps nothing.
+    fn note(&self, _action: Action, _text: String) {}
+
+    /// What an earlier slice or attempt of this action of the job noted last.
+    fn noted(&self, _action: Action) -> Option<String> {
+        None
+    }
+
     /// Called at named points of the engine (its `points` module), so that a fault test can stop the
     /// process there. Does nothing unless implemented.
     fn reached(&self, _point: &'static str) {}

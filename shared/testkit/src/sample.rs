@@ -96,6 +96,7 @@ fn any_job() -> impl Strategy<Value = Job> {
                 last_fault: None,
                 remote_run: (status != JobStatus::Pending && status != JobStatus::Completed && ran % 3 == 0)
                     .then(|| remote_run(submitted_at)),
+                note: None,
             }
         },
     )

@@ -200,6 +200,34 @@ fn the_metadata_log_drops_its_oldest_file() {
     }
 }
 
+#[tokio::test]
+async fn metadata_files_are_deleted_only_in_the_tables_own_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |path: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "{}").unwrap();
+        path
+    };
+    for (path, goes) in [
+        ("t/metadata/00000-x.metadata.json", true),
+        ("hive/part-0", false),
+        ("t2/x", false),
+    ] {
+        let oldest = file(path);
+        let mut raw = raw(FIXTURES[1]);
+        raw["location"] = json!(format!("file:{}/t", folder.path().display()));
+        raw["properties"]["write.metadata.delete-after-commit.enabled"] = json!("true");
+        raw["metadata-log"][0]["metadata-file"] = json!(format!("file://{}", oldest.display()));
+        let set = TableUpdate::SetProperties {
+            updates: [("n".into(), "1".into())].into(),
+        };
+        let staged = Staged::prepare(&table(&raw), change(vec![set])).await.unwrap();
+        staged.unwrap().committed().await;
+        assert_eq!(!oldest.exists(), goes, "{path}");
+    }
+}
+
 #[test]
 fn snapshots_go_with_their_statistics_refs_and_history() {
     for fixture in FIXTURES {

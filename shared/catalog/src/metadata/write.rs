@@ -43,7 +43,7 @@ impl Staged {
 
     async fn write(base: &LoadedTable, next: Next) -> Result<Self, CatalogError> {
         let dropped = if deletes_after_commit(&next.document.metadata) {
-            dropped_files(&base.metadata, &next.document.metadata)
+            deletable_files(base, &next.document.metadata)
         } else {
             Vec::new()
         };
@@ -152,6 +152,21 @@ fn deletes_after_commit(metadata: &TableMetadata) -> bool {
     is("write.metadata.delete-after-commit.enabled", "true")
         && !is("gc.enabled", "false")
         && !storage::is_in_table_bucket(metadata.location())
+}
+
+/// The dropped files that are in the table's own places. A log may name others: where the table was before, or in
+/// whatever table it was once registered from.
+fn deletable_files(base: &LoadedTable, next: &TableMetadata) -> Vec<String> {
+    let own = storage::OwnPlaces::of([base.metadata.as_ref(), next]);
+    let mut dropped = dropped_files(&base.metadata, next);
+    dropped.retain(|file| {
+        let is_own = own.contain(file);
+        if !is_own {
+            tracing::warn!(table = %base.id, file, "a metadata file outside of the table's own places is left");
+        }
+        is_own
+    });
+    dropped
 }
 
 /// Metadata files that `base` still listed and `next` does not (`CatalogUtil.deleteRemovedMetadataFiles`).

@@ -5,6 +5,7 @@ mod dispatch;
 mod list;
 mod local;
 mod location;
+mod own;
 mod vended;
 mod walk;
 
@@ -14,6 +15,7 @@ pub use dispatch::DispatchFactory;
 pub(crate) use list::list;
 pub use list::{ListedFile, Listing, ObjectStorage};
 pub use location::{is_in_table_bucket, normalize_location};
+pub use own::{OwnPlaces, write_locations};
 pub(crate) use vended::{Grant, Renewal, VendedStorage};
 
 /// Whether a storage error says that the file does not exist.

@@ -20,7 +20,7 @@ pub(crate) const INVARIANTS: [(&str, &str); 21] = [
     ),
     (
         "FN-3",
-        "progress, results and ends are written only under the newest fence",
+        "progress, notes, results and ends are written only under the newest fence",
     ),
     (
         "FN-4",
@@ -41,7 +41,7 @@ pub(crate) const INVARIANTS: [(&str, &str); 21] = [
     ("TB-3", "a finished action does not run again"),
     (
         "JB-1",
-        "a terminal job has an end, no lease and no progress; an active one has no end",
+        "a terminal job has an end, no lease, no progress and no note; an active one has no end",
     ),
     ("JB-2", "a terminal job never changes again"),
     ("JB-3", "results are only ever appended to"),

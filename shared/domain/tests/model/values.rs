@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use snowpack_domain::{
     Action, ActionResult, Duration, Fence, Job, JobId, JobOptions, JobStatus, Lease, MAX_ATTEMPTS, NewJob,
-    Progress, TableId, Timestamp,
+    Note, Progress, TableId, Timestamp,
 };
 
 use crate::state::{Failure, JobState};
@@ -76,7 +76,14 @@ pub(crate) fn progress() -> Progress {
     }
 }
 
-/// The real job. A running one always shows progress, the harder case for `JB-1`.
+fn note() -> Note {
+    Note {
+        action: ACTIONS[0],
+        text: "half way".to_owned(),
+    }
+}
+
+/// The real job. A running one always has progress and a note, the harder case for `JB-1`.
 pub(crate) fn real(state: &JobState) -> Job {
     let NewJob {
         id,
@@ -115,6 +122,7 @@ pub(crate) fn real(state: &JobState) -> Job {
         enqueued_at: state.sent.map(at),
         last_fault: None,
         remote_run: None,
+        note: (state.status == JobStatus::Running).then(note),
     }
 }
 

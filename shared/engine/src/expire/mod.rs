@@ -1,118 +1,116 @@
 //! expire_snapshots: removes snapshots from the metadata first, then deletes the files only they reached.
 //!
-//! A crash between the two leaves files that nothing references, which is what remove_orphan_files is for;
-//! no order of the two loses data.
+//! A crash between the two leaves files that nothing references. The next attempt of the job goes on with them; should
+//! there be none, remove_orphan_files takes them. No order of the two loses data.
 
+mod cleanup;
 mod garbage;
+mod journal;
 mod proposal;
 
-use garbage::{Garbage, Unreached, find_garbage};
+use cleanup::Cleanup;
+use journal::{Done, Journal};
 pub(crate) use proposal::{ExpireProposal, Expired};
 use snowpack_catalog::{Catalog, LoadedTable};
-use snowpack_domain::{Action, Progress};
-use snowpack_plan::deletes_forbidden;
+use snowpack_plan::Numbers;
 use snowpack_service::ports::Supervisor;
 
-use crate::commit::Committer;
-use crate::delete::{Deletion, delete_unreferenced};
+use crate::commit::{Committer, Proposal, Proposed};
 use crate::error::EngineError;
 use crate::report::{Report, counted};
+use crate::watch::watched;
 
-/// Runs the action.
+/// Runs the action on the table as just loaded, of which `forecast` is expected.
 ///
 /// # Errors
-/// Those of the commit, and the supervisor's stop between batches of deletes. Once the metadata is
-/// committed, files that cannot be deleted are counted and logged, and do not fail the action.
+/// Those of the commit, the supervisor's stop, and what may pass by itself. Once the metadata is committed, files that
+/// cannot be deleted are counted and logged, and do not fail the action.
 pub(crate) async fn expire_snapshots<C: Catalog, S: Supervisor>(
     committer: &Committer<'_, C, S>,
     proposal: &ExpireProposal,
+    table: &LoadedTable,
+    mut forecast: Numbers,
 ) -> Result<Report, EngineError> {
     committer.supervisor.poll()?;
-    let committed = committer.commit(proposal).await?;
-    let Some(before) = committed.base else {
-        return Ok(nothing_to_do(&committed.outcome));
-    };
+    let journal = &Journal::open(committer.supervisor, proposal.uuid);
+    let cleanup = Cleanup { committer, journal };
+    if !cleanup.resume(table).await? {
+        let done = journal.done();
+        return Ok(report(summary(&done), &done));
+    }
+    if let Some(Some(snapshots)) = forecast.get_mut("snapshots") {
+        *snapshots += journal.done().snapshots;
+    }
+    let committed = committer.commit(&Journaled { proposal, journal }).await?;
     let expired = committed.outcome;
-    let summary = summary(&expired);
-    if let Some(reason) = deletes_forbidden(&before.metadata) {
-        let message = format!("{summary}; {reason}, so no file was deleted");
-        return Ok(report(message, &expired, &Garbage::default()));
+    if let Some(before) = &committed.base {
+        journal.committed(expired.snapshots.len() as u64);
+        cleanup.run(before, &expired.snapshots).await?;
     }
-    // Read again: a commit made meanwhile may reach more.
-    let after = committer.catalog.load(committer.table).await?;
-    if after.metadata.uuid() != before.metadata.uuid() {
-        return Err(EngineError::TableReplaced(committer.table.to_string()));
-    }
-    let garbage = match find_garbage(&before, &after, &expired.snapshots).await {
-        Ok(garbage) => garbage,
-        Err(error) => {
-            tracing::warn!(table = %committer.table, %error, "no file is deleted");
-            let message = format!("{summary}; no file was deleted, because {error}");
-            return Ok(report(message, &expired, &Garbage::default()));
+    let done = journal.done();
+    let message = match (&committed.base, done.snapshots) {
+        (None, 0) => nothing_to_do(&expired),
+        _ => summary(&done),
+    };
+    Ok(report(message, &done).predicted(forecast))
+}
+
+/// An expiry that notes on top of which metadata it is committed, before it is.
+struct Journaled<'a, S> {
+    proposal: &'a ExpireProposal,
+    journal: &'a Journal<'a, S>,
+}
+
+impl<S: Supervisor> Proposal for Journaled<'_, S> {
+    type Outcome = Expired;
+
+    async fn propose(
+        &self,
+        base: &LoadedTable,
+        written: &mut Vec<String>,
+    ) -> Result<Proposed<Expired>, EngineError> {
+        let proposed = self.proposal.propose(base, written);
+        let proposed = watched(self.journal.supervisor(), proposed).await??;
+        if matches!(proposed, Proposed::Change { .. }) {
+            self.journal.begin(&base.metadata_location);
         }
-    };
-    let deletion = delete(&after, &garbage, committer.supervisor).await?;
-    let message = match deletion.failed {
-        0 => summary,
-        failed => format!("{summary}; {} could not be deleted", counted(failed, "file")),
-    };
-    Ok(report(message, &expired, &garbage))
+        Ok(proposed)
+    }
 }
 
-fn summary(expired: &Expired) -> String {
-    format!("Expired {} snapshots", expired.snapshots.len())
+fn summary(done: &Done) -> String {
+    let mut message = format!("Expired {} snapshots", done.snapshots);
+    let failed = done.deleted.sum().failed;
+    if failed > 0 {
+        message = format!("{message}; {} could not be deleted", counted(failed, "file"));
+    }
+    if let Some(example) = &done.outside.example {
+        let left = counted(done.outside.files, "file");
+        message = format!("{message}; left {left} outside of the table's own locations, such as {example}");
+    }
+    for reason in &done.left {
+        message = format!("{message}; {reason}");
+    }
+    message
 }
 
-fn nothing_to_do(expired: &Expired) -> Report {
-    let message = format!(
+fn nothing_to_do(expired: &Expired) -> String {
+    format!(
         "Nothing to do: all {} are within retention",
         counted(expired.kept, "snapshot")
-    );
-    report(message, expired, &Garbage::default())
+    )
 }
 
-async fn delete<S: Supervisor>(
-    table: &LoadedTable,
-    garbage: &Garbage,
-    supervisor: &S,
-) -> Result<Deletion, EngineError> {
-    let kinds = in_order(garbage);
-    let total = kinds.iter().map(|kind| kind.paths.len() as u64).sum();
-    let mut deletion = Deletion::default();
-    for kind in kinds {
-        let done = delete_unreferenced(&table.io, &kind.paths, supervisor).await?;
-        deletion.deleted += done.deleted;
-        deletion.failed += done.failed;
-        supervisor.progress(Progress {
-            action: Action::ExpireSnapshots,
-            done: deletion.deleted + deletion.failed,
-            total,
-            unit: "files".to_owned(),
-        });
-    }
-    Ok(deletion)
-}
-
-fn in_order(garbage: &Garbage) -> [&Unreached; 5] {
-    [
-        &garbage.data_files,
-        &garbage.delete_files,
-        &garbage.manifests,
-        &garbage.manifest_lists,
-        &garbage.statistics_files,
-    ]
-}
-
-fn report(message: String, expired: &Expired, garbage: &Garbage) -> Report {
-    let count = |files: &Unreached| files.paths.len() as u64;
+fn report(message: String, done: &Done) -> Report {
+    let deleted = &done.deleted;
     let counts = [
-        ("snapshots", expired.snapshots.len() as u64),
-        ("data_files", count(&garbage.data_files)),
-        ("delete_files", count(&garbage.delete_files)),
-        ("manifests", count(&garbage.manifests)),
-        ("manifest_lists", count(&garbage.manifest_lists)),
-        ("statistics_files", count(&garbage.statistics_files)),
-        ("bytes", in_order(garbage).iter().map(|files| files.bytes).sum()),
+        ("snapshots", done.snapshots),
+        ("data_files", deleted.data.deleted),
+        ("delete_files", deleted.deletes.deleted),
+        ("manifests", deleted.manifests.deleted),
+        ("manifest_lists", deleted.manifest_lists.deleted),
+        ("statistics_files", deleted.statistics.deleted),
+        ("bytes", deleted.sum().bytes),
     ];
     Report::new(message, counts)
 }

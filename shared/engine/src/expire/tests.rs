@@ -13,6 +13,9 @@ use super::*;
 use crate::commit::ManifestCache;
 use crate::fake::{BY_PART, FakeSupervisor, FakeTable, Fault, Row};
 
+mod outside;
+mod unfinished;
+
 /// Expires everything but the newest `retain_last` snapshots of each branch.
 fn all_but(table: &FakeTable, retain_last: u32) -> ExpireProposal {
     let far_away = Timestamp::from_micros(i64::MAX / 2);
@@ -42,7 +45,9 @@ async fn expire_under(
         table: table.catalog.id(),
         supervisor,
     };
-    expire_snapshots(&committer, proposal).await
+    let now = table.now();
+    let forecast = proposal.forecast(&now)?;
+    expire_snapshots(&committer, proposal, &now, forecast).await
 }
 
 fn count(report: &Report, name: &str) -> u64 {
@@ -86,7 +91,10 @@ async fn contents(table: &FakeTable) -> HashMap<i64, BTreeMap<Row, usize>> {
 
 /// Appends, deletes, and takes files out by going back: five snapshots.
 async fn history() -> FakeTable {
-    let table = FakeTable::new(FormatVersion::V2);
+    grown(FakeTable::new(FormatVersion::V2)).await
+}
+
+async fn grown(table: FakeTable) -> FakeTable {
     table.append(BY_PART, 1, vec![(1, 1)]).await;
     let first = table.now().metadata.current_snapshot_id().unwrap();
     table.append(BY_PART, 1, vec![(2, 2)]).await;

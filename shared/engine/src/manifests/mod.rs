@@ -17,7 +17,9 @@ use crate::commit::Committer;
 use crate::delete::discard_uncommitted;
 use crate::error::EngineError;
 use crate::report::{Report, counted};
+use proposal::Earlier;
 pub(crate) use proposal::{ManifestsProposal, Rearranged};
+use snowpack_plan::Numbers;
 
 /// Runs the action. Files of the table are written through `io`.
 ///
@@ -41,11 +43,26 @@ where
         Err(_) => {}
     }
     discard_uncommitted(io, &unused).await;
-    Ok(report(&committed?.outcome).predicted(work.forecast.unwrap_or_default()))
+    let done = committed?.outcome;
+    Ok(report(&done).predicted(expected(work.forecast.unwrap_or_default(), &done.earlier)))
+}
+
+/// What the job had done before, and the rest as planned.
+fn expected(mut forecast: Numbers, earlier: &Earlier) -> Numbers {
+    for (name, count) in [
+        ("manifests_in", earlier.replaced),
+        ("manifests_out", earlier.created),
+    ] {
+        if let Some(Some(number)) = forecast.get_mut(name) {
+            *number += count;
+        }
+    }
+    forecast
 }
 
 fn report(done: &Rearranged) -> Report {
-    let (before, after) = (done.replaced, done.created.len() as u64);
+    let before = done.replaced + done.earlier.replaced;
+    let after = done.created.len() as u64 + done.earlier.created;
     let message = match before {
         0 => format!("Nothing to do: {} in shape", counted(done.kept, "manifest")),
         _ => format!("Rewrote {before} manifests into {after}"),
@@ -53,7 +70,7 @@ fn report(done: &Rearranged) -> Report {
     let counts = [
         ("manifests_in", before),
         ("manifests_out", after),
-        ("entries", done.entries),
+        ("entries", done.entries + done.earlier.entries),
     ];
     Report::new(message, counts)
 }

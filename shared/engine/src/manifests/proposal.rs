@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use iceberg::spec::{ManifestContentType, ManifestFile, Snapshot};
+use iceberg::spec::{ManifestContentType, ManifestFile, Snapshot, TableMetadata};
 use snowpack_catalog::LoadedTable;
-use snowpack_domain::{ManifestRewrite, Timestamp};
+use snowpack_domain::{Action, JobId, ManifestRewrite, Timestamp};
 use snowpack_manifest::read_manifest_list;
-use snowpack_plan::{Forecast, Numbers, plan_manifests};
+use snowpack_plan::{Forecast, Numbers, plan_manifests, snapshots_of};
 use snowpack_service::ports::Supervisor;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -24,6 +24,10 @@ use crate::error::EngineError;
 /// Summary key of Java's `SnapshotSummary.PROCESSED_MANIFEST_ENTRY_COUNT`.
 const ENTRIES_SUMMARY_KEY: &str = "entries-processed";
 
+/// Summary keys of the manifests that a commit replaced and wrote (`SnapshotSummary`).
+const REPLACED_SUMMARY_KEY: &str = "manifests-replaced";
+const CREATED_SUMMARY_KEY: &str = "manifests-created";
+
 /// A rewrite of manifests.
 pub(crate) struct ManifestsProposal<'a, S, N> {
     /// The table's identity when the action began.
@@ -32,6 +36,8 @@ pub(crate) struct ManifestsProposal<'a, S, N> {
     pub(crate) settings: ManifestRewrite,
     /// What the summary says besides its counters.
     pub(crate) summary: BTreeMap<String, String>,
+    /// The job it is part of.
+    pub(crate) job: Option<&'a JobId>,
     /// Asked between reads.
     pub(crate) supervisor: &'a S,
     /// The time now.
@@ -60,6 +66,39 @@ pub(crate) struct Rearranged {
     pub(crate) kept: u64,
     /// Entries in the new manifests.
     pub(crate) entries: u64,
+    /// What the job committed before.
+    pub(crate) earlier: Earlier,
+}
+
+/// What earlier commits of a job's manifest rewrite did, as the summaries of their snapshots tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Earlier {
+    /// Manifests replaced.
+    pub(crate) replaced: u64,
+    /// Manifests written instead.
+    pub(crate) created: u64,
+    /// Entries in those.
+    pub(crate) entries: u64,
+}
+
+impl Earlier {
+    /// As far as the metadata still has the job's snapshots; nothing for a run without a job.
+    fn of(metadata: &TableMetadata, job: Option<&JobId>) -> Self {
+        let mut sum = Self::default();
+        for snapshot in job
+            .into_iter()
+            .flat_map(|job| snapshots_of(metadata, Action::RewriteManifests, job))
+        {
+            let stated = |name: &str| {
+                let stated = snapshot.summary().additional_properties.get(name);
+                stated.and_then(|number| number.parse().ok()).unwrap_or(0)
+            };
+            sum.replaced += stated(REPLACED_SUMMARY_KEY);
+            sum.created += stated(CREATED_SUMMARY_KEY);
+            sum.entries += stated(ENTRIES_SUMMARY_KEY);
+        }
+        sum
+    }
 }
 
 impl<S, N> ManifestsProposal<'_, S, N> {
@@ -88,7 +127,10 @@ impl<S: Supervisor, N: Fn() -> Timestamp + Send + Sync> Proposal for ManifestsPr
         cache.fill_in_counts(&base.io, &mut manifests).await?;
         let mut work = self.work.lock().await;
         self.finish(base, &manifests, &mut work).await?;
-        let outcome = outcome(&work.shelves, manifests.len());
+        let outcome = Rearranged {
+            earlier: Earlier::of(&base.metadata, self.job),
+            ..outcome(&work.shelves, manifests.len())
+        };
         if outcome.replaced == 0 {
             return Ok(Proposed::Nothing(outcome));
         }
@@ -163,6 +205,7 @@ fn outcome(shelves: &[FinishedShelf], listed: usize) -> Rearranged {
         created: created.map(|manifest| manifest.manifest_path.clone()).collect(),
         kept: (listed - replaced) as u64,
         entries: shelves.iter().map(|shelf| shelf.entries).sum(),
+        earlier: Earlier::default(),
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) use error::OrphanError;
 use futures::TryStreamExt;
 use identity::Names;
 use places::{Chosen, Neighbours, Place};
-use plan::{FrozenPlan, human_bytes};
+use plan::{FrozenPlan, Orphan, human_bytes};
 use reachable::Reachability;
 use sieve::{Sieve, is_unreferenced};
 use snowpack_catalog::{Catalog, LoadedTable};
@@ -29,8 +29,11 @@ use snowpack_service::ports::Supervisor;
 
 use crate::delete::{BATCH, Deletion, delete_unreferenced};
 use crate::error::EngineError;
+use crate::notes::{note, noted};
 use crate::report::{Report, counted};
 use crate::watch::watched;
+
+const ACTION: Action = Action::RemoveOrphanFiles;
 
 /// One run of the action.
 #[derive(Debug)]
@@ -56,8 +59,12 @@ impl<C: Catalog, S: Supervisor> OrphanFiles<'_, C, S> {
     /// between batches of deletes. Files that cannot be deleted are counted and logged, and do not fail the action.
     pub(crate) async fn run(&self, table: &LoadedTable) -> Result<Report, EngineError> {
         if let Some(reason) = deletes_forbidden(&table.metadata) {
-            let message = format!("Nothing to do: {reason}, so no file may be deleted");
-            return Ok(report(message, 0, 0, 0));
+            let before = self.removed_before(table).deletion;
+            let message = match before.deleted {
+                0 => format!("Nothing to do: {reason}, so no file may be deleted"),
+                _ => format!("{}; stopped, because {reason}", in_words(before)),
+            };
+            return Ok(report(message, 0, before.deleted, before.bytes));
         }
         let names = Names::of(&self.settings);
         let neighbours = neighbours::find(self.catalog, &table.id, &names);
@@ -122,17 +129,15 @@ impl<C: Catalog, S: Supervisor> OrphanFiles<'_, C, S> {
         let (files, digest) = (plan.orphans().len() as u64, plan.digest());
         let dry_run = self.settings.dry_run;
         tracing::info!(table = %table.id, files, bytes = plan.bytes(), digest, dry_run, "orphan files found");
-        if files == 0 {
-            return Ok(Outcome::NothingFound);
-        }
-        if dry_run {
+        if dry_run && files > 0 {
             return Ok(Outcome::Would {
                 files,
                 bytes: plan.bytes(),
                 digest: digest.to_owned(),
             });
         }
-        let mut removed = Removed::default();
+        let mut removed = self.removed_before(table);
+        let before = removed.deletion.deleted;
         for batch in plan.orphans().chunks(BATCH) {
             let newest = self.reload(table).await?;
             if deletes_forbidden(&newest.metadata).is_some() {
@@ -140,23 +145,38 @@ impl<C: Catalog, S: Supervisor> OrphanFiles<'_, C, S> {
                 break;
             }
             watched(self.supervisor, reach.add(&newest)).await??;
-            let mut paths = Vec::new();
-            for orphan in batch {
+            let is_still_one = |orphan: &&Orphan| {
                 let uri = reach.names().place(&orphan.location);
-                if is_unreferenced(reach, &uri, &self.settings) {
-                    removed.bytes += orphan.bytes;
-                    paths.push(orphan.location.clone());
-                }
-            }
-            removed.add(delete_unreferenced(&newest.io, &paths, self.supervisor).await?);
+                is_unreferenced(reach, &uri, &self.settings)
+            };
+            let still_orphans: Vec<_> = batch.iter().filter(is_still_one).map(Orphan::file).collect();
+            let deletion = delete_unreferenced(&newest.io, &still_orphans, self.supervisor).await?;
+            removed.deletion.add(deletion);
+            self.note(table, removed.deletion);
             self.supervisor.progress(Progress {
-                action: Action::RemoveOrphanFiles,
+                action: ACTION,
                 done: removed.deletion.deleted + removed.deletion.failed,
-                total: files,
+                total: before + files,
                 unit: "files".to_owned(),
             });
         }
-        Ok(Outcome::Removed(removed))
+        Ok(removed.outcome())
+    }
+
+    /// What earlier slices and attempts of the job removed. Files that they could not delete were listed again.
+    fn removed_before(&self, table: &LoadedTable) -> Removed {
+        let noted: Option<Deletion> = noted(self.supervisor, ACTION, table.metadata.uuid());
+        Removed {
+            deletion: Deletion {
+                failed: 0,
+                ..noted.unwrap_or_default()
+            },
+            gc_disabled: false,
+        }
+    }
+
+    fn note(&self, table: &LoadedTable, removed: Deletion) {
+        note(self.supervisor, ACTION, table.metadata.uuid(), &removed);
     }
 }
 
@@ -164,16 +184,20 @@ impl<C: Catalog, S: Supervisor> OrphanFiles<'_, C, S> {
 #[derive(Debug, Default)]
 struct Removed {
     deletion: Deletion,
-    /// Bytes of all files that were to be deleted, those that could not be included.
-    bytes: u64,
     /// The table forbade deletes meanwhile.
     gc_disabled: bool,
 }
 
 impl Removed {
-    fn add(&mut self, done: Deletion) {
-        self.deletion.deleted += done.deleted;
-        self.deletion.failed += done.failed;
+    fn outcome(self) -> Outcome {
+        match self.deletion {
+            Deletion {
+                deleted: 0,
+                failed: 0,
+                ..
+            } if !self.gc_disabled => Outcome::NothingFound,
+            _ => Outcome::Removed(self),
+        }
     }
 }
 
@@ -198,17 +222,11 @@ impl Outcome {
                 (message, files, bytes)
             }
             Self::Removed(removed) => {
-                let deleted = removed.deletion.deleted;
-                let what = counted(deleted, "orphan file");
-                let mut message = format!("Removed {what} ({})", human_bytes(removed.bytes));
-                if removed.deletion.failed > 0 {
-                    let failed = counted(removed.deletion.failed, "file");
-                    message = format!("{message}; {failed} could not be deleted");
-                }
+                let mut message = in_words(removed.deletion);
                 if removed.gc_disabled {
                     message.push_str("; stopped, because gc.enabled was set to false");
                 }
-                (message, deleted, removed.bytes)
+                (message, removed.deletion.deleted, removed.deletion.bytes)
             }
         };
         if overflowed {
@@ -218,6 +236,15 @@ impl Outcome {
             message = format!("{message}; {reason}");
         }
         report(message, listed, orphans, bytes)
+    }
+}
+
+fn in_words(deletion: Deletion) -> String {
+    let what = counted(deletion.deleted, "orphan file");
+    let message = format!("Removed {what} ({})", human_bytes(deletion.bytes));
+    match deletion.failed {
+        0 => message,
+        failed => format!("{message}; {} could not be deleted", counted(failed, "file")),
     }
 }
 

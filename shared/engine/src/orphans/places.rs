@@ -2,19 +2,11 @@
 //! are its alone.
 
 use iceberg::spec::TableMetadata;
-use snowpack_catalog::LoadedTable;
+use snowpack_catalog::{LoadedTable, write_locations};
 use snowpack_domain::OrphanRemoval;
 
 use super::error::OrphanError;
 use super::identity::{FileUri, Names};
-
-/// Properties that send new files elsewhere.
-const PATH_PROPERTIES: [&str; 4] = [
-    "write.data.path",
-    "write.metadata.path",
-    "write.object-storage.path",
-    "write.folder-storage.path",
-];
 
 /// A folder to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,14 +66,8 @@ impl Neighbours {
 
 /// Every location a table's properties name, its own first.
 pub(crate) fn places_of(metadata: &TableMetadata, names: &Names) -> Vec<Place> {
-    let elsewhere = PATH_PROPERTIES
-        .iter()
-        .filter_map(|name| metadata.properties().get(*name))
-        .map(String::as_str);
-    std::iter::once(metadata.location())
-        .chain(elsewhere)
-        .map(|location| Place::new(location, names))
-        .collect()
+    let locations = write_locations(metadata);
+    locations.map(|location| Place::new(location, names)).collect()
 }
 
 /// Decides which folders are listed.

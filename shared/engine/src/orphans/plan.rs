@@ -3,6 +3,8 @@
 use sha2::{Digest, Sha256};
 use snowpack_domain::Timestamp;
 
+use crate::delete::Unreferenced;
+
 /// A file that nothing references.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Orphan {
@@ -10,6 +12,16 @@ pub(crate) struct Orphan {
     pub(crate) location: String,
     pub(crate) bytes: u64,
     pub(crate) modified: Timestamp,
+}
+
+impl Orphan {
+    /// As it is deleted.
+    pub(crate) fn file(&self) -> Unreferenced {
+        Unreferenced {
+            path: self.location.clone(),
+            bytes: self.bytes,
+        }
+    }
 }
 
 /// The orphans of one run, by location.

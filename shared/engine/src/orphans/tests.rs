@@ -302,6 +302,40 @@ async fn deletes_forbidden_or_revoked_meanwhile_stop() {
 }
 
 #[tokio::test]
+async fn slices_remove_batch_after_batch_and_the_result_tells_of_all() {
+    let lake = Lake::new().await;
+    for index in 0..2 * BATCH + 5 {
+        lake.write(&format!("t/data/{index:05}"));
+    }
+    let note = Arc::default();
+    let slice = |batches_in_time| FakeSupervisor {
+        batches_in_time,
+        note: Arc::clone(&note),
+        ..FakeSupervisor::default()
+    };
+    for left in [BATCH + 5, 5] {
+        let ended = lake.run_under(&slice(Some(1))).await;
+        assert!(matches!(ended, Err(EngineError::Stopped(ActionStop::OutOfTime))));
+        let orphans = lake
+            .files()
+            .into_iter()
+            .filter(|file| file.starts_with("t/data/0"));
+        assert_eq!(
+            orphans.filter(|file| file.len() == "t/data/00000".len()).count(),
+            left
+        );
+    }
+    let report = lake.run_under(&slice(None)).await.unwrap();
+    assert_eq!(report.message, "Removed 2005 orphan files (19.6 KiB)");
+    assert_eq!(counts(&report)[1..], [2005, 20_050]);
+    let nothing_left = lake.run_under(&slice(None)).await.unwrap();
+    assert_eq!(
+        nothing_left.message, report.message,
+        "the same job is told the same"
+    );
+}
+
+#[tokio::test]
 async fn a_table_created_anew_meanwhile_is_left_alone() {
     let lake = Lake::new().await;
     lake.write("t/data/a");

@@ -4,6 +4,7 @@
 
 mod elsewhere;
 mod events;
+mod notes;
 mod support;
 
 use std::sync::atomic::Ordering;

@@ -167,6 +167,8 @@ pub(crate) enum Behaviour {
 pub(crate) struct TestEngine {
     pub(crate) script: Arc<Mutex<Vec<Behaviour>>>,
     pub(crate) ran: Arc<Mutex<Vec<Action>>>,
+    /// What each run found noted.
+    pub(crate) noted: Arc<Mutex<Vec<Option<String>>>>,
     pub(crate) refuse: Arc<AtomicBool>,
 }
 
@@ -190,6 +192,12 @@ impl Engine for TestEngine {
         supervisor: Arc<S>,
     ) -> Result<ActionResult, ActionStop> {
         self.ran.lock().unwrap().push(action);
+        let run = {
+            let mut noted = self.noted.lock().unwrap();
+            noted.push(supervisor.noted(action));
+            noted.len()
+        };
+        supervisor.note(action, format!("run {run}"));
         let behaviour = {
             let mut script = self.script.lock().unwrap();
             if script.is_empty() {

@@ -44,6 +44,14 @@ impl<S: Supervisor> Supervisor for Watched<S> {
         self.inner.remote_run(action)
     }
 
+    fn note(&self, action: Action, text: String) {
+        self.inner.note(action, text);
+    }
+
+    fn noted(&self, action: Action) -> Option<String> {
+        self.inner.noted(action)
+    }
+
     fn seconds_left(&self) -> Option<f64> {
         self.inner.seconds_left()
     }

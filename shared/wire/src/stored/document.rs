@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use snowpack_domain::{Action, Fence, Job, JobId, JobStatus, Lease, Progress, RemoteRun, TableId, Timestamp};
+use snowpack_domain::{
+    Action, Fence, Job, JobId, JobStatus, Lease, Note, Progress, RemoteRun, TableId, Timestamp,
+};
 
 use super::parts::{Options, ResultDocument, action, read_options, write_options};
 use super::{JOB_FORMAT, StoredError};
@@ -43,6 +45,16 @@ pub(super) struct JobDocument {
     /// Since format 3.
     #[serde(default)]
     remote_run: Option<RunDocument>,
+    /// Since format 4.
+    #[serde(default)]
+    note: Option<NoteDocument>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoteDocument {
+    action: String,
+    text: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,7 +108,26 @@ impl From<&Job> for JobDocument {
             enqueued_at: job.enqueued_at.map(Timestamp::as_micros),
             last_fault: job.last_fault.clone(),
             remote_run: job.remote_run.as_ref().map(RunDocument::from),
+            note: job.note.as_ref().map(NoteDocument::from),
         }
+    }
+}
+
+impl From<&Note> for NoteDocument {
+    fn from(note: &Note) -> Self {
+        Self {
+            action: note.action.to_string(),
+            text: note.text.clone(),
+        }
+    }
+}
+
+impl NoteDocument {
+    fn into_note(self) -> Result<Note, StoredError> {
+        Ok(Note {
+            action: action(&self.action)?,
+            text: self.text,
+        })
     }
 }
 
@@ -192,6 +223,7 @@ impl JobDocument {
             enqueued_at: self.enqueued_at.map(Timestamp::from_micros),
             last_fault: self.last_fault,
             remote_run: self.remote_run.map(RunDocument::into_run).transpose()?,
+            note: self.note.map(NoteDocument::into_note).transpose()?,
         })
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use snowpack_domain::{
-    Action, ActionResult, Fence, Job, JobId, JobOptions, JobStatus, Lease, Metric, OptionValue, Preview,
-    PreviewSource, Progress, RemoteRun, TableId, Timestamp,
+    Action, ActionResult, Fence, Job, JobId, JobOptions, JobStatus, Lease, Metric, Note, OptionValue,
+    Preview, PreviewSource, Progress, RemoteRun, TableId, Timestamp,
 };
 
 use super::*;
@@ -103,6 +103,10 @@ fn full_job() -> Job {
             started_at: Timestamp::from_micros(1_777_127_401_500_000),
             predicted: BTreeMap::from([("snapshots".to_owned(), 9)]),
         }),
+        note: Some(Note {
+            action: Action::ExpireSnapshots,
+            text: "half way".into(),
+        }),
     }
 }
 
@@ -115,6 +119,7 @@ fn the_document_keeps_its_form() {
 #[test]
 fn older_formats_are_read() {
     let mut older = full_job();
+    older.note = None;
     older.results[0].predicted.clear();
     older.remote_run.as_mut().unwrap().predicted.clear();
     assert_eq!(decode_job(FORMAT_3).unwrap(), older);

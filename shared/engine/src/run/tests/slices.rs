@@ -129,6 +129,38 @@ async fn what_was_committed_before_a_death_is_told_by_the_next_attempt() {
 }
 
 #[tokio::test]
+async fn what_a_rewrite_of_manifests_did_before_a_death_is_told_by_the_next_attempt() {
+    let (fixture, whole) = (
+        Fixture::new(FormatVersion::V2).await,
+        Fixture::new(FormatVersion::V2).await,
+    );
+    let rewrite = |fixture: Fixture, job, supervisor| async move {
+        let result = fixture
+            .run_for(job, Action::RewriteManifests, true, supervisor)
+            .await;
+        (fixture, result)
+    };
+    let (_, whole) = rewrite(whole, 1, FakeSupervisor::default()).await;
+    let whole = whole.unwrap();
+    let dying = FakeSupervisor {
+        dies_at: Some(points::AFTER_COMMIT),
+        ..FakeSupervisor::default()
+    };
+    let (fixture, died) = rewrite(fixture, 1, dying).await;
+    died.unwrap_err();
+    let (fixture, told) = rewrite(fixture, 1, FakeSupervisor::default()).await;
+    let told = told.unwrap();
+    assert_eq!(told.outcome, whole.outcome);
+    assert_eq!(
+        (counts(&told), &told.predicted),
+        (counts(&whole), &whole.predicted)
+    );
+    let (_, other_job) = rewrite(fixture, 2, FakeSupervisor::default()).await;
+    let message = other_job.unwrap().outcome.unwrap();
+    assert!(message.starts_with("Nothing to do"), "{message}");
+}
+
+#[tokio::test]
 async fn other_jobs_and_other_actions_do_not_add_up() {
     let fixture = Fixture::new(FormatVersion::V2).await;
     fixture.rewrite_for(1, FakeSupervisor::default()).await.unwrap();

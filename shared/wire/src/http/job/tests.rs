@@ -35,6 +35,7 @@ fn job(status: JobStatus) -> Job {
         enqueued_at: None,
         last_fault: None,
         remote_run: None,
+        note: None,
     }
 }
 
