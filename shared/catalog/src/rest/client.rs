@@ -13,7 +13,8 @@ use tokio::sync::OnceCell;
 use super::auth::Auth;
 use super::failure::{Failure, read_error};
 use super::paths::{Paths, encode};
-use super::sign::Signer;
+use super::sign::signer;
+use crate::aws::Signer;
 use crate::config::{CatalogConfig, configuration, parse_http};
 use crate::port::CatalogError;
 
@@ -68,7 +69,7 @@ impl Client {
             .map_err(|error| configuration(format!("HTTP client: {error}")))?;
         Ok(Self {
             auth: Auth::new(config, base.as_str())?,
-            signer: Signer::new(config, base.host_str().unwrap_or_default()).await?,
+            signer: signer(config, base.host_str().unwrap_or_default()).await?,
             http,
             config: config.clone(),
             session: OnceCell::new(),

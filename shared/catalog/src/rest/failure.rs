@@ -5,6 +5,7 @@ use std::error::Error;
 use serde::Deserialize;
 use snowpack_domain::TableId;
 
+use crate::aws::SignError;
 use crate::port::{CatalogError, CommitError};
 
 /// Longest message of a server that is passed on.
@@ -28,6 +29,15 @@ pub(super) enum Failure {
     Unreadable(String),
     /// No token could be had.
     Auth(CatalogError),
+}
+
+impl From<SignError> for Failure {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Request(_) => Self::NotSent(error.to_string()),
+            _ => Self::Auth(CatalogError::AccessDenied(error.to_string())),
+        }
+    }
 }
 
 /// The specification's `IcebergErrorResponse`.
