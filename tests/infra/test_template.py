@@ -65,6 +65,7 @@ WITHOUT_A_PARAMETER = {
     "SNOWPACK_DEPLOYMENT": "the stack's name",
     "SNOWPACK_CRASH_AT": "for tests",
     "SNOWPACK_API": "for the command line, not for functions",
+    "SNOWPACK_API_REGION": "for the command line, not for functions",
     "SNOWPACK_API_TOKEN": "for the command line, not for functions",
 }
 

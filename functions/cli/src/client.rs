@@ -1,5 +1,6 @@
 //! The API client's commands: submit, job, jobs, cancel, tables, health, recommend, runs, drain.
 
+mod access;
 mod http;
 mod show;
 
@@ -11,13 +12,15 @@ use crate::args::{ApiArgs, DrainArgs, JobArgs, JobsArgs, RunsArgs, SubmitArgs, T
 use crate::catalog::Work;
 use crate::output::{Exit, print_json};
 use crate::progress::Progress;
+#[cfg(test)]
+pub(crate) use access::Access;
 use http::segment;
 pub(crate) use http::{Answer, Api};
 pub(crate) use show::result_line;
 
 /// `snowpack submit`.
 pub(crate) async fn submit(args: SubmitArgs) -> anyhow::Result<Exit> {
-    let api = Api::new(&args.api)?;
+    let api = Api::new(&args.api).await?;
     let work = Work::parse(&args.work)?;
     let answer = api
         .submit(&work, &args.work.options, args.idempotency_key.as_deref())
@@ -64,7 +67,8 @@ pub(crate) async fn wait(api: &Api, job: Value, every: Option<Duration>) -> anyh
 
 /// `snowpack job`.
 pub(crate) async fn job(args: JobArgs) -> anyhow::Result<Exit> {
-    let answer = Api::new(&args.api)?
+    let answer = Api::new(&args.api)
+        .await?
         .get(&format!("/jobs/{}", http::segment(&args.id)), &[])
         .await?;
     show_job(&args.api, answer)
@@ -72,7 +76,8 @@ pub(crate) async fn job(args: JobArgs) -> anyhow::Result<Exit> {
 
 /// `snowpack cancel`.
 pub(crate) async fn cancel(args: JobArgs) -> anyhow::Result<Exit> {
-    let answer = Api::new(&args.api)?
+    let answer = Api::new(&args.api)
+        .await?
         .post(&format!("/jobs/{}/cancel", http::segment(&args.id)), None)
         .await?;
     show_job(&args.api, answer)
@@ -135,7 +140,7 @@ async fn about(args: &TableArgs, what: &str, show: fn(&Value) -> anyhow::Result<
         segment(table.database.as_str()),
         segment(table.table.as_str())
     );
-    let answer = Api::new(&args.api)?.get(&path, &[]).await?;
+    let answer = Api::new(&args.api).await?.get(&path, &[]).await?;
     let Some(body) = answer.accepted(&args.api)? else {
         return Ok(Exit::Refused);
     };
@@ -149,7 +154,7 @@ async fn about(args: &TableArgs, what: &str, show: fn(&Value) -> anyhow::Result<
 
 /// `snowpack drain`.
 pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<Exit> {
-    let api = Api::new(&args.api)?;
+    let api = Api::new(&args.api).await?;
     let answer = match args.turn {
         None => api.get("/drain", &[]).await?,
         Some(turn) => {
@@ -173,7 +178,7 @@ async fn list(
     query: &[(&str, String)],
     show: fn(&[Value]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
-    let answer = Api::new(args)?.get(path, query).await?;
+    let answer = Api::new(args).await?.get(path, query).await?;
     let Some(body) = answer.accepted(args)? else {
         return Ok(Exit::Refused);
     };

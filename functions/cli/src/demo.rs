@@ -127,10 +127,11 @@ async fn make_table(folder: &Path, args: &CatalogArgs) -> anyhow::Result<AnyCata
 async fn maintain(url: &str) -> anyhow::Result<Value> {
     let api_args = ApiArgs {
         api: url.to_owned(),
+        api_region: None,
         token: None,
         json: false,
     };
-    let api = Api::new(&api_args)?;
+    let api = Api::new(&api_args).await?;
     // The table is minutes old, so the retention has to be short for anything to expire.
     let now_millis = SystemClock.now().as_micros() / 1000;
     let options = vec![

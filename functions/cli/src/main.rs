@@ -9,6 +9,7 @@ mod output;
 mod progress;
 mod run;
 mod serve;
+mod ui;
 
 use std::process::ExitCode;
 
@@ -51,5 +52,6 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Recommend(args) => client::recommend(args).await,
         Command::Runs(args) => client::runs(args).await,
         Command::Drain(args) => client::drain(args).await,
+        Command::Ui(args) => ui::ui(args).await,
     }
 }

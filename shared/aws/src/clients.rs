@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_types::service_config::ServiceConfigKey;
-use snowpack_catalog::{AnyCatalog, CatalogConfig, CatalogError};
+use snowpack_catalog::{AnyCatalog, CatalogConfig, CatalogError, SignError, Signer};
 
 use crate::s3::S3StorageFactory;
 
@@ -61,6 +61,15 @@ impl AwsClients {
     pub async fn catalog(&self, config: &CatalogConfig) -> Result<AnyCatalog, CatalogError> {
         let objects = Arc::new(S3StorageFactory::new(self.s3()));
         snowpack_catalog::open(config, Some(objects)).await
+    }
+
+    /// A signer of requests to a service in a region, with these credentials.
+    ///
+    /// # Errors
+    /// [`SignError`] when there is no source of credentials.
+    pub fn signer(&self, service: &str, region: &str) -> Result<Signer, SignError> {
+        let there = self.config.to_builder();
+        Signer::new(service, &there.region(Region::new(region.to_owned())).build())
     }
 
     /// A client of DynamoDB.

@@ -17,6 +17,7 @@ mod sql;
 mod storage;
 
 pub use any::{AnyCatalog, open};
+pub use aws::{SignError, Signer};
 pub use config::{CatalogConfig, CatalogKind, DEFAULT_CATALOG_NAME};
 pub use glue::GlueCatalog;
 pub use port::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};

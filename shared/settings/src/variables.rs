@@ -138,6 +138,11 @@ pub static VARIABLES: &[Variable] = &[
         "Where the commands that talk to the API find it.",
     ),
     variable(
+        "SNOWPACK_API_REGION",
+        "the region in API Gateway's own address",
+        "The region those commands sign requests for, when the API wants IAM and has a domain of its own.",
+    ),
+    variable(
         "SNOWPACK_API_TOKEN",
         "none",
         "The bearer token those commands send.",

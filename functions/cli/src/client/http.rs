@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Method, StatusCode};
+use reqwest::header::HeaderMap;
+use reqwest::{Body, Method, Request, Response, StatusCode};
 use serde_json::Value;
 
+use super::access::Access;
 use super::submit_body;
 use crate::args::ApiArgs;
 use crate::catalog::Work;
@@ -24,7 +26,7 @@ const LOCAL_POLL: Duration = Duration::from_millis(500);
 pub(crate) struct Api {
     client: reqwest::Client,
     base: reqwest::Url,
-    token: Option<String>,
+    access: Access,
 }
 
 /// What the API answered.
@@ -40,17 +42,27 @@ pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
+fn parse(address: &str) -> anyhow::Result<reqwest::Url> {
+    reqwest::Url::parse(address).with_context(|| format!("--api {address:?} is not a URL"))
+}
+
 impl Api {
     /// A client for the API that the flags or environment name.
-    pub(crate) fn new(args: &ApiArgs) -> anyhow::Result<Self> {
+    pub(crate) async fn new(args: &ApiArgs) -> anyhow::Result<Self> {
+        let base = parse(&args.api)?;
+        let access = Access::of(args, &base).await?;
+        Self::at(base, access)
+    }
+
+    fn at(base: reqwest::Url, access: Access) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build()?;
-        let base =
-            reqwest::Url::parse(&args.api).with_context(|| format!("--api {:?} is not a URL", args.api))?;
-        Ok(Self {
-            client,
-            base,
-            token: args.token.clone(),
-        })
+        Ok(Self { client, base, access })
+    }
+
+    /// A client for the API at this address, let in like this.
+    #[cfg(test)]
+    pub(crate) fn with(address: &str, access: Access) -> anyhow::Result<Self> {
+        Self::at(parse(address)?, access)
     }
 
     /// Whether the server is on this machine.
@@ -92,6 +104,30 @@ impl Api {
             .await
     }
 
+    /// Whatever a page asks for, answered as the API answers.
+    pub(crate) async fn pass_on(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> anyhow::Result<Response> {
+        let request = self.client.request(method, self.url(path));
+        self.execute(request.headers(headers).body(body).build()?).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base.as_str().trim_end_matches('/'))
+    }
+
+    async fn execute(&self, mut request: Request) -> anyhow::Result<Response> {
+        self.access.admit(&mut request).await?;
+        self.client
+            .execute(request)
+            .await
+            .with_context(|| format!("no answer from {}", self.base))
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -100,21 +136,15 @@ impl Api {
         body: Option<Value>,
         idempotency_key: Option<&str>,
     ) -> anyhow::Result<Answer> {
-        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let url = self.url(path);
         let mut request = self.client.request(method, &url).query(query);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
         if let Some(key) = idempotency_key {
             request = request.header("Idempotency-Key", key);
         }
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("no answer from {}", self.base))?;
+        let response = self.execute(request.build()?).await?;
         let status = response.status();
         let seconds = response
             .headers()

@@ -13,7 +13,8 @@ use tokio::sync::OnceCell;
 use super::auth::Auth;
 use super::failure::{Failure, read_error, status_of};
 use super::paths::{Paths, encode};
-use super::sign::Signer;
+use super::sign::{is_for_aws_catalog, signer};
+use crate::aws::Signer;
 use crate::config::{CatalogConfig, configuration, parse_http};
 use crate::port::CatalogError;
 
@@ -68,7 +69,7 @@ impl Client {
             .map_err(|error| configuration(format!("HTTP client: {error}")))?;
         Ok(Self {
             auth: Auth::new(config, base.as_str())?,
-            signer: Signer::new(config, base.host_str().unwrap_or_default()).await?,
+            signer: signer(config, base.host_str().unwrap_or_default()).await?,
             http,
             config: config.clone(),
             session: OnceCell::new(),
@@ -77,7 +78,7 @@ impl Client {
 
     /// Whether it is a catalog of AWS itself, where no namespace lies within another.
     pub(super) fn is_aws(&self) -> bool {
-        self.signer.as_ref().is_some_and(Signer::is_for_aws_catalog)
+        self.signer.as_ref().is_some_and(is_for_aws_catalog)
     }
 
     /// The server's configuration, asked for once it is needed and kept once it came.

@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use snowpack_domain::TableId;
 
-use crate::aws;
+use crate::aws::{self, SignError};
 use crate::port::{CatalogError, CommitError};
 
 /// Longest message of a server that is passed on.
@@ -34,6 +34,15 @@ pub(super) enum Failure {
     Unreadable(String),
     /// No token could be had.
     Auth(CatalogError),
+}
+
+impl From<SignError> for Failure {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Request(_) => Self::NotSent(error.to_string()),
+            _ => Self::Auth(CatalogError::AccessDenied(error.to_string())),
+        }
+    }
 }
 
 /// The specification's `IcebergErrorResponse`.
