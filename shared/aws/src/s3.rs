@@ -7,6 +7,7 @@ mod delete;
 mod failure;
 mod list;
 mod location;
+mod ranges;
 mod read;
 mod settings;
 mod small;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use iceberg::io::{FileIO, FileIOBuilder, StorageConfig};
 use snowpack_aws::S3StorageFactory;
 use snowpack_catalog::ObjectStorage;
@@ -182,13 +182,15 @@ async fn thousands_of_files_are_deleted_in_batches() {
 #[tokio::test]
 async fn what_is_below_a_folder_is_listed_over_several_pages() {
     let bucket = bucket().await;
-    let mut expected = std::collections::BTreeSet::new();
-    for number in 0..1_003 {
-        let path = bucket.path(&format!("t/data/a b={}/{number}%20.parquet", number % 3));
-        let file = bucket.files.new_output(&path).unwrap();
-        file.write(Bytes::from_static(b"xy")).await.unwrap();
-        expected.insert(path);
-    }
+    // So many pages that they are read in ranges.
+    let paths = (0..7_003)
+        .map(|number| bucket.path(&format!("t/data/a b={}/{number}%20.parquet", number % 3)));
+    let expected: std::collections::BTreeSet<_> = paths.collect();
+    let written = futures::stream::iter(&expected).map(|path| async {
+        let file = bucket.files.new_output(path)?;
+        file.write(Bytes::from_static(b"xy")).await
+    });
+    written.buffer_unordered(8).try_collect::<()>().await.unwrap();
     let beside = bucket.files.new_output(bucket.path("t/data2/x")).unwrap();
     beside.write(Bytes::from_static(b"x")).await.unwrap();
     let factory = S3StorageFactory::new(bucket.client.clone());
@@ -196,6 +198,7 @@ async fn what_is_below_a_folder_is_listed_over_several_pages() {
     let pages: Vec<_> = listing.try_collect().await.unwrap();
     assert!(pages.len() > 1, "{} pages", pages.len());
     let files: Vec<_> = pages.into_iter().flatten().collect();
+    assert_eq!(files.len(), expected.len());
     assert!(
         files
             .iter()

@@ -5,6 +5,7 @@
 
 mod dynamo;
 mod emr;
+mod large_folders;
 mod lists;
 mod s3;
 mod script;
