@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::RunArgs;
 use crate::catalog::{Work, deployment, open};
 use crate::client::result_line;
-use crate::engine::engine_of;
+use crate::engine::{engine_of, without_spark};
 use crate::output::{Exit, print, print_json};
 use crate::progress::Progress;
 
@@ -53,7 +53,7 @@ impl Outcome {
 }
 
 async fn preview(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
-    let tables = CatalogTables::new(Arc::new(catalog), deployment()?);
+    let tables = CatalogTables::new(Arc::new(catalog), without_spark(deployment()?));
     match tables.find(&work.table).await {
         Err(error) => return Ok(Outcome::failed(error.to_string())),
         Ok(None) => {
@@ -76,7 +76,7 @@ async fn preview(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
 }
 
 async fn execute(catalog: AnyCatalog, work: &Work) -> anyhow::Result<Outcome> {
-    let engine = engine_of(&Arc::new(catalog), deployment()?.settings);
+    let engine = engine_of(&Arc::new(catalog), deployment()?);
     let supervisor = Arc::new(Direct {
         stop: stop_on_ctrl_c(),
         progress: Progress::new(),

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::ServeArgs;
 use crate::catalog::open;
-use crate::engine::{LocalEngine, engine_of};
+use crate::engine::{LocalEngine, engine_of, without_spark};
 use crate::output::{Exit, note};
 use crate::run::stop_on_ctrl_c;
 pub(crate) use state::State;
@@ -102,7 +102,8 @@ impl Server {
         let clock = SystemClock;
         let store = Arc::new(state.store.clone());
         let queue = Arc::new(state.store.queue(clock));
-        let tables = CatalogTables::new(Arc::clone(&catalog), policy.deployment.clone()).within(scope);
+        let deployment = without_spark(policy.deployment.clone());
+        let tables = CatalogTables::new(Arc::clone(&catalog), deployment).within(scope);
         // This process holds the state folder alone, so whoever held a lease or a message in it is dead.
         abandon_leases(&*store, &clock).await?;
         queue.return_deliveries().await?;

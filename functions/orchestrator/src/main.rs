@@ -24,8 +24,8 @@ async fn main() -> anyhow::Result<()> {
         function: settings,
         limits,
     } = OrchestratorSettings::read(&environment)?;
-    snowpack_telemetry::log_to_stdout(&settings.telemetry.filter, settings.telemetry.metrics)?;
     let deployment = settings.deployment();
+    snowpack_telemetry::log_to_stdout(&settings.telemetry.filter, settings.telemetry.metrics)?;
     let clients = AwsClients::load().await;
     let catalog = clients
         .catalog(&settings.catalog)

@@ -19,8 +19,8 @@ const RESERVE: Duration = Duration::from_secs(40);
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings = FunctionSettings::read(&Environment::new(std::env::vars_os()))?;
-    snowpack_telemetry::log_to_stdout(&settings.telemetry.filter, settings.telemetry.metrics)?;
     let deployment = settings.deployment();
+    snowpack_telemetry::log_to_stdout(&settings.telemetry.filter, settings.telemetry.metrics)?;
     let clients = AwsClients::load().await;
     let catalog = clients
         .catalog(&settings.catalog)

@@ -12,7 +12,7 @@ use serde_json::Value;
 use snowpack_api::{Api, Ports, router};
 use snowpack_domain::{
     Action, CacheEntry, DatabaseName, Fence, FileStats, Job, JobOptions, Policy, Preview, PreviewSource,
-    TableHealth, TableId, Verdict,
+    TableHealth, TableId, Verdict, settings_hash,
 };
 use snowpack_embedded::SqliteStore;
 use snowpack_service::ports::{

@@ -183,8 +183,8 @@ async fn thousands_of_files_are_deleted_in_batches() {
 async fn what_is_below_a_folder_is_listed_over_several_pages() {
     let bucket = bucket().await;
     // So many pages that they are read in ranges.
-    let paths = (0..7_003)
-        .map(|number| bucket.path(&format!("t/data/a b={}/{number}%20.parquet", number % 3)));
+    let paths =
+        (0..7_003).map(|number| bucket.path(&format!("t/data/a b={}/{number}%20.parquet", number % 3)));
     let expected: std::collections::BTreeSet<_> = paths.collect();
     let written = futures::stream::iter(&expected).map(|path| async {
         let file = bucket.files.new_output(path)?;
