@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use iceberg::io::FileIO;
@@ -11,6 +12,7 @@ use iceberg::spec::TableMetadata;
 use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 use snowpack_domain::{ListedTable, Progress, TableId};
 use snowpack_service::ports::{ActionStop, Supervisor};
+use tokio::time::Instant;
 
 pub(crate) mod parquet;
 mod table;
@@ -29,8 +31,16 @@ pub(crate) enum Fault {
     AppliedUnknown,
     /// Not applied, and the answer is lost.
     LostUnknown,
+    /// Applied, and a conflict is what a request sent twice gets for an answer.
+    AppliedConflict,
+    /// Answered by a conflict, and not applied before the next commit is asked for.
+    LateConflict,
+    /// Answered by a conflict, though nothing changed the table.
+    BareConflict,
     /// Not applied: the catalog is not available.
     Unavailable,
+    /// The same, and so it stays for a while.
+    Outage(Duration),
 }
 
 /// One table.
@@ -47,6 +57,10 @@ pub(crate) struct FakeCatalog {
     before_load: Mutex<VecDeque<Work>>,
     /// Compare-and-sets asked for.
     pub(crate) commits: AtomicU64,
+    /// Not available until then.
+    down_until: Mutex<Option<Instant>>,
+    /// A request still on its way.
+    late: Mutex<Option<(LoadedTable, TableChange)>>,
 }
 
 impl FakeCatalog {
@@ -60,6 +74,8 @@ impl FakeCatalog {
             lists_denied: AtomicBool::new(false),
             before_load: Mutex::default(),
             commits: AtomicU64::new(0),
+            down_until: Mutex::default(),
+            late: Mutex::default(),
         }
     }
 
@@ -74,6 +90,13 @@ impl FakeCatalog {
 
     pub(crate) fn will(&self, fault: Fault) {
         self.faults.lock().unwrap().push_back(fault);
+    }
+
+    fn is_up(&self) -> Result<(), CatalogError> {
+        match *self.down_until.lock().unwrap() {
+            Some(until) if Instant::now() < until => Err(CatalogError::Unavailable("busy".to_owned())),
+            _ => Ok(()),
+        }
     }
 
     /// Another writer does this before the next load that has nothing of the kind yet.
@@ -111,6 +134,7 @@ impl FakeCatalog {
 
 impl Catalog for FakeCatalog {
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        self.is_up()?;
         if let Some(neighbour) = self.neighbours.lock().unwrap().get(table) {
             return neighbour
                 .clone()
@@ -124,17 +148,36 @@ impl Catalog for FakeCatalog {
     }
 
     async fn commit(&self, base: &LoadedTable, change: TableChange) -> Result<LoadedTable, CommitError> {
+        self.is_up()?;
         self.commits.fetch_add(1, Ordering::SeqCst);
+        if let Some((base, change)) = self.late.lock().unwrap().take() {
+            // Too late, if the table has moved on.
+            self.swap(&base, change).ok();
+        }
+        let conflict = || Err(CommitError::Conflict("somebody was there".to_owned()));
         let fault = self.faults.lock().unwrap().pop_front();
         match fault {
             Some(Fault::Unavailable) => {
                 return Err(CommitError::Failed(CatalogError::Unavailable("busy".to_owned())));
+            }
+            Some(Fault::Outage(outage)) => {
+                *self.down_until.lock().unwrap() = Some(Instant::now() + outage);
+                self.is_up()?;
             }
             Some(Fault::LostUnknown) => return Err(CommitError::Unknown("timed out".to_owned())),
             Some(Fault::AppliedUnknown) => {
                 self.swap(base, change)?;
                 return Err(CommitError::Unknown("timed out".to_owned()));
             }
+            Some(Fault::AppliedConflict) => {
+                self.swap(base, change)?;
+                return conflict();
+            }
+            Some(Fault::LateConflict) => {
+                *self.late.lock().unwrap() = Some((base.clone(), change));
+                return conflict();
+            }
+            Some(Fault::BareConflict) => return conflict(),
             Some(Fault::Meanwhile(work)) => work().await,
             None => {}
         }
@@ -163,10 +206,24 @@ pub(crate) struct FakeSupervisor {
     pub(crate) revoke_at: Option<u64>,
     /// Out of time once this many file groups have been written.
     pub(crate) groups_in_time: Option<u64>,
+    /// Out of time from then on.
+    pub(crate) deadline: Option<Instant>,
+    /// Revokes from then on.
+    pub(crate) cancelled_at: Option<Instant>,
     /// The process dies at this fault point.
     pub(crate) dies_at: Option<&'static str>,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) groups: AtomicU64,
+}
+
+impl FakeSupervisor {
+    /// Out of time after so long.
+    pub(crate) fn with_time(time: Duration) -> Self {
+        Self {
+            deadline: Some(Instant::now() + time),
+            ..Self::default()
+        }
+    }
 }
 
 impl Supervisor for FakeSupervisor {
@@ -179,7 +236,10 @@ impl Supervisor for FakeSupervisor {
     }
 
     fn poll(&self) -> Result<(), ActionStop> {
+        let is_past = |instant: Option<Instant>| instant.is_some_and(|instant| Instant::now() >= instant);
         match self.groups_in_time {
+            _ if is_past(self.cancelled_at) => Err(ActionStop::Revoked),
+            _ if is_past(self.deadline) => Err(ActionStop::OutOfTime),
             Some(limit) if self.groups.load(Ordering::SeqCst) >= limit => Err(ActionStop::OutOfTime),
             _ => Ok(()),
         }

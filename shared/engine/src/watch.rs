@@ -8,7 +8,7 @@ use snowpack_service::ports::{ActionStop, Supervisor};
 
 /// How long a wait goes on without asking the supervisor: far below the 10 seconds within which a cancelled
 /// job has to stop.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Awaits `work`, asking the supervisor before it and every [`POLL_INTERVAL`]. On a stop the work is dropped.
 ///

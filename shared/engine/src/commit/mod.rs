@@ -3,12 +3,17 @@
 //! Rules kept here (protocol.md, engine.md): the fence is confirmed right before every compare-and-set; an
 //! answer that leaves open whether the commit was applied is settled by reading the table back, never by
 //! trying again; files of an attempt that certainly was not applied are removed, all others stay.
+//!
+//! A conflict is no such certainty: a proxy that sends a request twice gets one for what it has just done. So the
+//! table that is loaded for the next try says first what became of the attempts before.
 
 pub(crate) mod change;
 mod conflicts;
+mod course;
 mod dangling;
 mod done;
 mod manifests;
+mod mark;
 mod merge;
 mod replace;
 mod retry;
@@ -22,15 +27,17 @@ mod workshop;
 use std::future::Future;
 use std::time::Duration;
 
-use iceberg::TableRequirement;
-use snowpack_catalog::{Catalog, CommitError, LoadedTable, TableChange};
+use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 use snowpack_domain::TableId;
 use snowpack_service::ports::Supervisor;
 use snowpack_telemetry::events::{COMMIT_CONFLICT, TABLE_COMMITTED};
 
 pub(crate) use conflicts::Conflict;
+use course::Course;
 pub(crate) use done::{Done, puffin_file};
 pub(crate) use manifests::ManifestCache;
+pub(crate) use mark::Mark;
+use mark::Sent;
 pub(crate) use replace::{Replace, Replacement, RewriteBase, Rewritten};
 use retry::{Retries, RetryPolicy};
 pub(crate) use summary::{ManifestCounts, SummaryBuilder};
@@ -75,46 +82,6 @@ pub(crate) enum Proposed<T> {
     },
 }
 
-/// What metadata looks like once a change was applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// It has this snapshot.
-    SnapshotAdded(i64),
-    /// It has none of these snapshots, refs and schemas.
-    Removed {
-        /// Snapshot ids.
-        snapshots: Vec<i64>,
-        /// Branches and tags.
-        refs: Vec<String>,
-        /// Schema ids.
-        schemas: Vec<i32>,
-        /// Partition spec ids.
-        specs: Vec<i32>,
-    },
-}
-
-impl Mark {
-    fn is_on(&self, table: &LoadedTable) -> bool {
-        let metadata = &table.metadata;
-        match self {
-            Self::SnapshotAdded(id) => metadata.snapshot_by_id(*id).is_some(),
-            Self::Removed {
-                snapshots,
-                refs,
-                schemas,
-                specs,
-            } => {
-                snapshots.iter().all(|id| metadata.snapshot_by_id(*id).is_none())
-                    && refs.iter().all(|name| !table.refs().contains_key(name))
-                    && schemas.iter().all(|id| metadata.schema_by_id(*id).is_none())
-                    && specs
-                        .iter()
-                        .all(|id| metadata.partition_spec_by_id(*id).is_none())
-            }
-        }
-    }
-}
-
 /// How a commit ended.
 #[derive(Debug)]
 pub(crate) struct Committed<T> {
@@ -139,66 +106,147 @@ pub(crate) struct Committer<'a, C, S> {
 /// How one attempt ended.
 enum Attempt<T> {
     Nothing(T),
-    Applied(T),
-    /// Certainly not applied; trying again may work.
-    Lost {
-        reason: String,
-        conflict: bool,
-    },
+    /// The table as committed comes along.
+    Applied(Sent<T>, LoadedTable),
+    /// Another writer came first, says the catalog.
+    Conflict(Sent<T>, String),
+    /// The catalog did not say.
+    Unclear(Sent<T>, String),
+    /// Certainly not applied; trying again later may work.
+    Unavailable(CatalogError),
 }
 
 impl<C: Catalog, S: Supervisor> Committer<'_, C, S> {
-    /// Commits `proposal`, trying again as `commit.retry.*` says.
+    /// Commits `proposal`, trying again as `commit.retry.*` says, and waiting for a catalog that is not available.
     ///
     /// # Errors
-    /// Those of the proposal, the supervisor's stop, [`EngineError::Contended`] when retries ran out,
-    /// [`EngineError::Unknown`] when it cannot be told whether the commit was applied.
+    /// Those of the proposal and the catalog, the supervisor's stop, [`EngineError::Contended`] when races were lost
+    /// until retries ran out, [`EngineError::Unknown`] when it cannot be told whether the commit was applied.
     pub(crate) async fn commit<P: Proposal>(
         &self,
         proposal: &P,
     ) -> Result<Committed<P::Outcome>, EngineError> {
-        let mut retries = Retries::new(RetryPolicy::of(&Default::default()));
-        let mut conflicts = 0;
-        loop {
-            let base = self.load(&mut retries).await?;
-            retries.follow(RetryPolicy::of(base.metadata.properties()));
-            let (outcome, base) = match self.attempt(&base, proposal).await? {
-                Attempt::Nothing(outcome) => (outcome, None),
-                Attempt::Applied(outcome) => {
-                    tracing::info!(event = TABLE_COMMITTED.name, table = %self.table);
-                    (outcome, Some(base))
-                }
-                Attempt::Lost { reason, conflict } => {
-                    conflicts += u64::from(conflict);
-                    if conflict {
-                        tracing::info!(event = COMMIT_CONFLICT.name, table = %self.table, cause = reason);
-                    } else {
-                        tracing::warn!(table = %self.table, reason, "a commit was not applied");
-                    }
-                    if retries.wait().await {
-                        continue;
-                    }
-                    return Err(EngineError::Contended {
-                        table: self.table.to_string(),
-                        attempts: retries.used() + 1,
-                        last: reason,
-                    });
-                }
-            };
-            return Ok(Committed {
-                outcome,
-                base,
-                conflicts,
-            });
+        let retries = Retries::new(self.supervisor, RetryPolicy::of(&Default::default()));
+        let mut course = Course::new(retries);
+        let ended = self.try_until_done(proposal, &mut course).await;
+        match ended {
+            // Whoever asked must not remove what the table may come to have.
+            Err(error) if !course.doubts.is_empty() => Err(self.unknown(error.to_string())),
+            ended => ended,
         }
     }
 
-    async fn load(&self, retries: &mut Retries) -> Result<LoadedTable, EngineError> {
+    async fn try_until_done<P: Proposal>(
+        &self,
+        proposal: &P,
+        course: &mut Course<'_, S, P::Outcome>,
+    ) -> Result<Committed<P::Outcome>, EngineError> {
+        loop {
+            let base = self.load(&mut course.retries).await?;
+            if let Some(sent) = course.judge(&base).await {
+                return Ok(self.applied(sent, course.conflicts));
+            }
+            course.retries.follow(RetryPolicy::of(base.metadata.properties()));
+            let lost = match self.attempt(&base, proposal).await? {
+                Attempt::Nothing(outcome) => {
+                    return Ok(Committed {
+                        outcome,
+                        base: None,
+                        conflicts: course.conflicts,
+                    });
+                }
+                Attempt::Applied(sent, table) => {
+                    // No attempt before can be applied any more.
+                    course.judge(&table).await;
+                    return Ok(self.applied(sent, course.conflicts));
+                }
+                Attempt::Unavailable(error) => {
+                    self.wait_out(&mut course.retries, error).await?;
+                    continue;
+                }
+                Attempt::Conflict(sent, reason) => {
+                    course.doubts.push(sent);
+                    self.lost(course, reason).await?
+                }
+                Attempt::Unclear(sent, cause) => {
+                    course.doubts.push(sent);
+                    match self.settle(course, cause).await? {
+                        Some(applied) => Some(applied),
+                        None => {
+                            let reason = "an unclear commit turned out not to be applied";
+                            self.lost(course, reason.to_owned()).await?
+                        }
+                    }
+                }
+            };
+            if let Some(sent) = lost {
+                return Ok(self.applied(sent, course.conflicts));
+            }
+        }
+    }
+
+    /// Counts a lost race and waits for the next try. `Some` when it turns out that nothing was lost.
+    ///
+    /// # Errors
+    /// [`EngineError::Contended`] when there is no other try; the supervisor's stop.
+    async fn lost<T>(
+        &self,
+        course: &mut Course<'_, S, T>,
+        reason: String,
+    ) -> Result<Option<Sent<T>>, EngineError> {
+        course.conflicts += 1;
+        tracing::info!(event = COMMIT_CONFLICT.name, table = %self.table, cause = reason);
+        let again = course.retries.after_conflict().await;
+        if matches!(again, Ok(true)) {
+            return Ok(None);
+        }
+        // No other try loads the table.
+        if let Some(sent) = self.settle(course, reason.clone()).await? {
+            return Ok(Some(sent));
+        }
+        again?;
+        Err(EngineError::Contended {
+            table: self.table.to_string(),
+            attempts: course.retries.used() + 1,
+            last: reason,
+        })
+    }
+
+    fn applied<T>(&self, sent: Sent<T>, conflicts: u64) -> Committed<T> {
+        tracing::info!(event = TABLE_COMMITTED.name, table = %self.table);
+        self.supervisor.reached(points::AFTER_COMMIT);
+        Committed {
+            outcome: sent.outcome,
+            base: Some(sent.base),
+            conflicts,
+        }
+    }
+
+    fn unknown(&self, cause: String) -> EngineError {
+        EngineError::Unknown {
+            table: self.table.to_string(),
+            cause,
+        }
+    }
+
+    async fn load(&self, retries: &mut Retries<'_, S>) -> Result<LoadedTable, EngineError> {
         loop {
             match self.catalog.load(self.table).await {
-                Err(error) if error.is_transient() && retries.wait().await => {}
+                Err(error) if error.is_transient() => self.wait_out(retries, error).await?,
                 loaded => return Ok(loaded?),
             }
+        }
+    }
+
+    /// Waits before a catalog that is not available is asked again.
+    ///
+    /// # Errors
+    /// `error` once that is not worth it; the supervisor's stop.
+    async fn wait_out(&self, retries: &mut Retries<'_, S>, error: CatalogError) -> Result<(), EngineError> {
+        tracing::warn!(table = %self.table, %error, "waiting for the catalog");
+        match retries.after_outage().await? {
+            true => Ok(()),
+            false => Err(error.into()),
         }
     }
 
@@ -209,13 +257,8 @@ impl<C: Catalog, S: Supervisor> Committer<'_, C, S> {
     ) -> Result<Attempt<P::Outcome>, EngineError> {
         let mut written = Vec::new();
         let attempted = self.try_once(base, proposal, &mut written).await;
-        let certainly_not_applied = match &attempted {
-            Ok(Attempt::Applied(_)) | Err(EngineError::Unknown { .. }) => false,
-            Ok(Attempt::Nothing(_) | Attempt::Lost { .. }) | Err(_) => true,
-        };
-        if certainly_not_applied {
-            discard_uncommitted(&base.io, &written).await;
-        }
+        // What may have been applied has taken its files along.
+        discard_uncommitted(&base.io, &written).await;
         attempted
     }
 
@@ -233,76 +276,59 @@ impl<C: Catalog, S: Supervisor> Committer<'_, C, S> {
                 outcome,
             } => (change, mark, outcome),
         };
-        let requirements = change.requirements.clone();
         self.supervisor.reached(points::BEFORE_COMMIT);
         self.supervisor.checkpoint().await?;
+        let requirements = change.requirements.clone();
         let answer = self.catalog.commit(base, change).await;
-        let applied = match answer {
-            Ok(_) => true,
-            Err(CommitError::Conflict(reason)) => {
-                return Ok(Attempt::Lost {
-                    reason,
-                    conflict: true,
-                });
-            }
-            Err(CommitError::Failed(error)) if error.is_transient() => {
-                let reason = error.to_string();
-                return Ok(Attempt::Lost {
-                    reason,
-                    conflict: false,
-                });
-            }
-            Err(CommitError::Failed(error)) => return Err(error.into()),
-            Err(CommitError::Unknown(cause)) => self.settle(&mark, &requirements, cause).await?,
+        let sent = Sent {
+            base: base.clone(),
+            requirements,
+            mark,
+            written: match answer {
+                Err(CommitError::Failed(_)) => Vec::new(),
+                _ => std::mem::take(written),
+            },
+            outcome,
         };
-        if !applied {
-            let reason = "an unclear commit turned out not to be applied".to_owned();
-            return Ok(Attempt::Lost {
-                reason,
-                conflict: true,
-            });
+        match answer {
+            Ok(table) => Ok(Attempt::Applied(sent, table)),
+            Err(CommitError::Conflict(reason)) => Ok(Attempt::Conflict(sent, reason)),
+            Err(CommitError::Unknown(cause)) => Ok(Attempt::Unclear(sent, cause)),
+            Err(CommitError::Failed(error)) if error.is_transient() => Ok(Attempt::Unavailable(error)),
+            Err(CommitError::Failed(error)) => Err(error.into()),
         }
-        self.supervisor.reached(points::AFTER_COMMIT);
-        Ok(Attempt::Applied(outcome))
     }
 
-    /// Finds out whether an unclear commit was applied. It was not, and never will be, once the table has
-    /// moved on so that a requirement of the commit fails.
-    async fn settle(
+    /// Reads the table back until it tells what became of the attempts in doubt.
+    ///
+    /// # Errors
+    /// [`EngineError::Unknown`] when it does not tell, or there is no time.
+    async fn settle<T>(
         &self,
-        mark: &Mark,
-        requirements: &[TableRequirement],
+        course: &mut Course<'_, S, T>,
         cause: String,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<Option<Sent<T>>, EngineError> {
+        if course.doubts.is_empty() {
+            return Ok(None);
+        }
         let mut wait = STATUS_WAIT;
         for check in 0..=STATUS_CHECKS {
             match self.catalog.load(self.table).await {
-                Ok(table) if mark.is_on(&table) => return Ok(true),
-                Ok(table) if !requirements.iter().all(|requirement| holds(requirement, &table)) => {
-                    return Ok(false);
+                Ok(table) => {
+                    let applied = course.judge(&table).await;
+                    if applied.is_some() || course.doubts.is_empty() {
+                        return Ok(applied);
+                    }
                 }
-                Ok(_) => {}
                 Err(error) => tracing::warn!(table = %self.table, %error, "cannot read back after a commit"),
             }
-            if check < STATUS_CHECKS {
-                tokio::time::sleep(wait).await;
-                wait *= 2;
+            // However it ends, what may have been applied stays.
+            if check == STATUS_CHECKS || !matches!(course.retries.pause(wait).await, Ok(true)) {
+                break;
             }
+            wait *= 2;
         }
-        Err(EngineError::Unknown {
-            table: self.table.to_string(),
-            cause,
-        })
-    }
-}
-
-/// Whether a requirement of ours holds. Refs are looked up in the table's own list, which v1 tables need.
-fn holds(requirement: &TableRequirement, table: &LoadedTable) -> bool {
-    match requirement {
-        TableRequirement::RefSnapshotIdMatch { r#ref, snapshot_id } => {
-            table.refs().get(r#ref).map(|found| found.snapshot_id) == *snapshot_id
-        }
-        other => other.check(Some(&table.metadata)).is_ok(),
+        Err(self.unknown(cause))
     }
 }
 

@@ -1,14 +1,12 @@
-//! Commits against other writers, lost answers and lost fences, on tables whose content is known.
+//! Commits against other writers, on tables whose content is known.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use iceberg::spec::{FormatVersion, ManifestContentType, Operation};
 use snowpack_domain::Timestamp;
 use snowpack_manifest::read_manifest_list;
 use snowpack_plan::LiveFile;
-use snowpack_service::ports::ActionStop;
 use snowpack_telemetry::Capture;
 
 use super::conflicts::Conflict;
@@ -16,6 +14,7 @@ use super::replace::Replaced;
 use super::*;
 use crate::fake::{BY_PART, FLAT, FakeSupervisor, FakeTable, Fault, Row};
 
+mod answers;
 mod histories;
 
 /// What all commits of a rewrite planned now have in common.
@@ -90,28 +89,6 @@ async fn commit_one(table: &FakeTable, base: &RewriteBase, group: Replacement) -
         .await
         .unwrap()
         .outcome
-}
-
-/// Metadata files that no snapshot reaches.
-async fn strays(table: &FakeTable, known: &[String]) -> Vec<String> {
-    let now = table.now();
-    let mut reached = std::collections::HashSet::new();
-    for snapshot in now.metadata.snapshots() {
-        reached.insert(snapshot.manifest_list().to_owned());
-        for file in read_manifest_list(&now.io, &now.metadata, snapshot)
-            .await
-            .unwrap()
-        {
-            reached.insert(file.manifest_path);
-        }
-    }
-    let mut strays = Vec::new();
-    for path in known {
-        if !reached.contains(path) && now.io.exists(path).await.unwrap() {
-            strays.push(path.clone());
-        }
-    }
-    strays
 }
 
 /// Two partitions of two files each, one of them with deletes of every kind.
@@ -362,91 +339,6 @@ async fn a_roll_back_meanwhile_drops_the_group() {
         table.read_now().await.len(),
         2,
         "the row deleted after the roll-back's target is back"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_unclear_answer_is_settled_by_reading_back() {
-    let table = busy_table(FormatVersion::V2).await;
-    let before = table.read_now().await;
-    let base = planned(&table, BY_PART, true);
-    let group = rewrite(&table, 0, BY_PART, 1).await;
-    table.catalog.will(Fault::AppliedUnknown);
-    assert_eq!(commit_one(&table, &base, group).await.committed, [0]);
-    assert_eq!(
-        table.catalog.commits.load(Ordering::SeqCst),
-        1,
-        "never tried again"
-    );
-    assert_eq!(table.read_now().await, before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_stays_unclear_fails_and_deletes_nothing() {
-    let table = busy_table(FormatVersion::V2).await;
-    let base = planned(&table, BY_PART, true);
-    let mut written = Vec::new();
-    let group = rewrite(&table, 0, BY_PART, 1).await;
-    table.catalog.will(Fault::LostUnknown);
-    let supervisor = FakeSupervisor::default();
-    let committer = Committer {
-        catalog: table.catalog.as_ref(),
-        table: table.catalog.id(),
-        supervisor: &supervisor,
-    };
-    let proposal = Replace {
-        rewrite: &base,
-        groups: &[group],
-        counted: &HashSet::new(),
-        now: || Timestamp::from_micros(0),
-    };
-    let failed = committer
-        .try_once(&table.now(), &proposal, &mut written)
-        .await
-        .err()
-        .unwrap();
-    assert!(
-        matches!(failed, EngineError::Unknown { .. }) && failed.is_transient(),
-        "{failed}"
-    );
-    assert!(!written.is_empty());
-    assert_eq!(strays(&table, &written).await.len(), written.len());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lost_fence_or_a_busy_catalog_leaves_nothing_behind() {
-    let table = busy_table(FormatVersion::V2).await;
-    let base = planned(&table, BY_PART, true);
-    let group = rewrite(&table, 0, BY_PART, 1).await;
-    let revoked = FakeSupervisor {
-        revoke_at: Some(0),
-        ..FakeSupervisor::default()
-    };
-    let stopped = commit(&table, &base, std::slice::from_ref(&group), &revoked).await;
-    assert!(matches!(stopped, Err(EngineError::Stopped(ActionStop::Revoked))));
-    assert_eq!(table.catalog.commits.load(Ordering::SeqCst), 0);
-    for _ in 0..5 {
-        table.catalog.will(Fault::Unavailable);
-    }
-    let busy = commit(
-        &table,
-        &base,
-        std::slice::from_ref(&group),
-        &FakeSupervisor::default(),
-    )
-    .await;
-    assert!(
-        matches!(busy, Err(EngineError::Contended { attempts: 5, .. })),
-        "{busy:?}"
-    );
-    assert_eq!(table.now().metadata.current_snapshot_id(), Some(base.snapshot_id));
-    let files = table.now().io.new_input("memory:///t/metadata").is_ok();
-    assert!(files);
-    table.catalog.will(Fault::Unavailable);
-    assert_eq!(
-        commit_one(&table, &base, group).await.committed,
-        [0],
-        "and works again later"
     );
 }
 

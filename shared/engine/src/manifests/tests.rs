@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use iceberg::spec::{FormatVersion, ManifestContentType, ManifestFile, Operation};
 use proptest::prelude::*;
@@ -327,11 +328,10 @@ async fn on_disk(folder: &tempfile::TempDir) -> FakeTable {
 async fn lost_attempts_leave_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let table = on_disk(&folder).await;
-    for _ in 0..5 {
-        table.catalog.will(Fault::Unavailable);
-    }
+    table.catalog.will(Fault::Outage(Duration::from_secs(250)));
     let busy = run(&table, settings(TARGET_BYTES), &FakeSupervisor::default()).await;
-    assert!(matches!(busy, Err(EngineError::Contended { .. })), "{busy:?}");
+    assert!(matches!(busy, Err(EngineError::Catalog(_))), "{busy:?}");
+    tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(leftovers(&table).await, Vec::<String>::new());
     let revoked = FakeSupervisor {
         revoke_at: Some(0),

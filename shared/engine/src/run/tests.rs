@@ -12,6 +12,7 @@ use crate::fake::parquet::ids;
 use crate::fake::{FakeCatalog, FakeSupervisor, FakeTable};
 use crate::points;
 
+mod outages;
 mod slices;
 
 /// Three partitions of five small files each.

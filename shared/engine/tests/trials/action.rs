@@ -151,9 +151,11 @@ impl Job {
         let engine = MaintenanceEngine::new(catalog, clock, HashMap::new());
         let (table, provenance) = (table_id(), Provenance { job: None, fence });
         let supervisor = Arc::new(process.clone());
-        engine
+        let ended = engine
             .run(&table, self.action, &self.options, &provenance, supervisor)
-            .await
+            .await;
+        process.arrive();
+        ended
     }
 
     fn judge(&self, process: &Process, ended: Result<ActionResult, ActionStop>) -> Option<ActionResult> {

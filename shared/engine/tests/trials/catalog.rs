@@ -1,8 +1,8 @@
 //! The catalog and the supervisor of the action under test, with an await point around every call.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 
 use snowpack_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange};
 use snowpack_domain::{ListedTable, Progress, TableId, Timestamp};
@@ -24,6 +24,8 @@ pub(crate) struct Process {
     pub(crate) number: u64,
     /// Commits of this process that were applied.
     pub(crate) applied: Arc<AtomicU64>,
+    /// A commit still on its way.
+    late: Arc<Mutex<Option<(LoadedTable, TableChange)>>>,
 }
 
 impl Process {
@@ -32,6 +34,15 @@ impl Process {
             world: Arc::clone(world),
             number: world.start_process(),
             applied: Arc::default(),
+            late: Arc::default(),
+        }
+    }
+
+    /// What is on its way arrives.
+    pub(crate) fn arrive(&self) {
+        if let Some((base, change)) = lock(&self.late).take() {
+            // Too late, if the table has moved on.
+            self.swap(&base, change).ok();
         }
     }
 
@@ -82,13 +93,20 @@ impl Catalog for Process {
 
     async fn commit(&self, base: &LoadedTable, change: TableChange) -> Result<LoadedTable, CommitError> {
         self.point("commit").await;
+        self.arrive();
         let unknown = || Err(CommitError::Unknown("timed out".to_owned()));
+        let conflict = || Err(CommitError::Conflict("somebody was there".to_owned()));
         let answer = lock(&self.world.scheduler).answer();
         let answered = match answer {
             Answer::Honest => self.swap(base, change).map(|()| self.table()),
             Answer::AppliedUnknown => self.swap(base, change).and_then(|()| unknown()),
             Answer::LostUnknown => unknown(),
             Answer::Unavailable => Err(CatalogError::Unavailable("busy".to_owned()).into()),
+            Answer::AppliedConflict => self.swap(base, change).and_then(|()| conflict()),
+            Answer::LateConflict => {
+                *lock(&self.late) = Some((base.clone(), change));
+                conflict()
+            }
         };
         self.point("committed").await;
         answered

@@ -75,6 +75,10 @@ pub(crate) enum Answer {
     LostUnknown,
     /// Not applied: the catalog is not available.
     Unavailable,
+    /// Applied, and answered by a conflict: a proxy sent the request twice.
+    AppliedConflict,
+    /// Answered by a conflict, and applied later if it still can be: the first of two requests was the slower one.
+    LateConflict,
 }
 
 /// The decisions of one schedule.
@@ -122,7 +126,7 @@ impl Scheduler {
             chance,
             crash_at,
             most_yields: rng.random_range(0..=3),
-            faulty_catalog: rng.random_bool(0.1),
+            faulty_catalog: rng.random_bool(0.2),
             rng,
         }
     }
@@ -184,6 +188,8 @@ impl Scheduler {
             Answer::AppliedUnknown,
             Answer::LostUnknown,
             Answer::Unavailable,
+            Answer::AppliedConflict,
+            Answer::LateConflict,
         ];
         *answers.choose(&mut self.rng).expect("it has elements")
     }
