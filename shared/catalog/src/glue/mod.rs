@@ -102,7 +102,7 @@ impl GlueCatalog {
             .database_name(base.id.database.as_str())
             .table_input(input);
         let answer = request
-            .version_id(version)
+            .version_id(&version)
             .skip_archive(true)
             .customize()
             .config_override(once)
@@ -112,8 +112,25 @@ impl GlueCatalog {
             Ok(_) => Ok(()),
             Err(error) => match commit_error(Failure::from(error), &base.id) {
                 error @ CommitError::Unknown(_) => Err(SwapError::Open(error)),
+                error @ CommitError::Conflict(_) => self.conflicted(base, staged, &version, error).await,
                 error => Err(certain(error)),
             },
+        }
+    }
+
+    /// What a conflict means: a request that was sent twice on its way conflicts with itself, and one that conflicts
+    /// with nothing may still be at work.
+    async fn conflicted(
+        &self,
+        base: &LoadedTable,
+        staged: &Staged,
+        version: &str,
+        error: CommitError,
+    ) -> Result<(), SwapError> {
+        match self.find(&base.id).await {
+            Ok(found) if location(&found) == Some(staged.location()) => Ok(()),
+            Ok(found) if found.version_id() != Some(version) => Err(SwapError::Certain(error)),
+            _ => Err(SwapError::Open(error)),
         }
     }
 }

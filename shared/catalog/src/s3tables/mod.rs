@@ -30,6 +30,14 @@ struct Pointer {
     token: String,
 }
 
+/// How the compare-and-set of a commit failed.
+enum SwapError {
+    /// Not applied: the new metadata file can go.
+    Certain(CommitError),
+    /// It may have been applied: the new metadata file must stay.
+    Open(CommitError),
+}
+
 /// Leaves out what may hold credentials.
 impl fmt::Debug for S3TablesCatalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,11 +79,12 @@ impl S3TablesCatalog {
     }
 
     /// Points the table at new metadata if it still is at `base`.
-    async fn swap(&self, base: &LoadedTable, staged: &Staged) -> Result<(), CommitError> {
-        let found = self.find(&base.id).await?;
+    async fn swap(&self, base: &LoadedTable, staged: &Staged) -> Result<(), SwapError> {
+        let found = self.find(&base.id).await;
+        let found = found.map_err(|error| SwapError::Certain(error.into()))?;
         if found.location != base.metadata_location {
             let reason = format!("{} is no longer at {}", base.id, base.metadata_location);
-            return Err(CommitError::Conflict(reason));
+            return Err(SwapError::Certain(CommitError::Conflict(reason)));
         }
         // A retry of an update whose answer was lost would meet our own change and call it a conflict.
         let once = aws_sdk_s3tables::Config::builder().retry_config(RetryConfig::disabled());
@@ -84,15 +93,36 @@ impl S3TablesCatalog {
             .table_bucket_arn(&self.bucket)
             .namespace(base.id.database.as_str())
             .name(base.id.table.as_str())
-            .version_token(found.token)
+            .version_token(&found.token)
             .metadata_location(staged.location())
             .customize()
             .config_override(once)
             .send()
             .await;
-        answer
-            .map(drop)
-            .map_err(|error| commit_error(Failure::from(error), &base.id))
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) => match commit_error(Failure::from(error), &base.id) {
+                error @ CommitError::Unknown(_) => Err(SwapError::Open(error)),
+                error @ CommitError::Conflict(_) => self.conflicted(base, staged, &found.token, error).await,
+                error => Err(SwapError::Certain(error)),
+            },
+        }
+    }
+
+    /// What a conflict means: a request that was sent twice on its way conflicts with itself, and one that conflicts
+    /// with nothing may still be at work.
+    async fn conflicted(
+        &self,
+        base: &LoadedTable,
+        staged: &Staged,
+        token: &str,
+        error: CommitError,
+    ) -> Result<(), SwapError> {
+        match self.find(&base.id).await {
+            Ok(found) if found.location == staged.location() => Ok(()),
+            Ok(found) if found.token != token => Err(SwapError::Certain(error)),
+            _ => Err(SwapError::Open(error)),
+        }
     }
 }
 
@@ -108,8 +138,8 @@ impl Catalog for S3TablesCatalog {
         };
         match self.swap(base, &staged).await {
             Ok(()) => Ok(staged.committed().await),
-            Err(error @ CommitError::Unknown(_)) => Err(error),
-            Err(error) => {
+            Err(SwapError::Open(error)) => Err(error),
+            Err(SwapError::Certain(error)) => {
                 staged.discard().await;
                 Err(error)
             }

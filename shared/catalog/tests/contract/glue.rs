@@ -87,7 +87,7 @@ impl Harness for Glue {
     }
     fn inject(&self, fault: Fault) -> bool {
         self.answer(match fault {
-            Fault::Conflict => Answer::Before(400, "ConcurrentModificationException"),
+            Fault::Conflict => Answer::Raced,
             Fault::LostAnswer => Answer::After(500, "InternalServiceException"),
             Fault::Denied => Answer::Before(400, "AccessDeniedException"),
             Fault::Throttled => Answer::Before(400, "ThrottlingException"),
@@ -167,6 +167,30 @@ async fn an_update_is_sent_once_whatever_the_answer() {
         assert_eq!(glue.server.lock().unwrap().updates, before + 1, "{answer:?}");
         assert!(!error.to_string().contains("hush"));
     }
+}
+
+#[tokio::test]
+async fn an_update_sent_twice_conflicts_with_itself_and_is_applied() {
+    let glue = glue().await;
+    glue.answer(Answer::After(400, "ConcurrentModificationException"));
+    glue.commit().await.unwrap();
+    let table = glue.catalog.load(&glue.table()).await.unwrap();
+    assert!(table.metadata.current_snapshot_id().is_some());
+}
+
+#[tokio::test]
+async fn what_a_conflict_does_not_explain_keeps_its_metadata_file() {
+    let glue = glue().await;
+    let files = || {
+        std::fs::read_dir(glue.metadata_folder().unwrap())
+            .unwrap()
+            .count()
+    };
+    let before = files();
+    glue.answer(Answer::Before(400, "ConcurrentModificationException"));
+    let error = glue.commit().await.unwrap_err();
+    assert!(matches!(error, CommitError::Conflict(_)), "{error:?}");
+    assert_eq!(files(), before + 1, "the update may still be under way");
 }
 
 #[tokio::test]

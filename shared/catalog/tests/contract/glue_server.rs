@@ -16,6 +16,8 @@ pub(crate) enum Answer {
     Before(u16, &'static str),
     /// This exception with this status, after it was applied.
     After(u16, &'static str),
+    /// Another writer moves the table and moves it back first.
+    Raced,
 }
 
 #[derive(Default)]
@@ -122,15 +124,25 @@ fn update_table(glue: &mut Glue, request: Value) -> Reply {
         return Err((status, kind));
     }
     let table = glue.table.as_mut().ok_or((400, "EntityNotFoundException"))?;
+    if matches!(answer, Some(Answer::Raced)) {
+        moved(table, 2);
+    }
     if request["VersionId"] != table["VersionId"] {
         return Err((400, "ConcurrentModificationException"));
     }
-    let version = table["VersionId"].as_str().unwrap().parse::<u32>().unwrap();
+    let version = table["VersionId"].clone();
     *table = request["TableInput"].clone();
-    table["VersionId"] = json!((version + 1).to_string());
+    table["VersionId"] = version;
+    moved(table, 1);
     glue.update = request;
     match answer {
         Some(Answer::After(status, kind)) => Err((status, kind)),
         _ => Ok(json!({})),
     }
+}
+
+/// Counts changes of the table.
+fn moved(table: &mut Value, times: u32) {
+    let version = table["VersionId"].as_str().unwrap().parse::<u32>().unwrap();
+    table["VersionId"] = json!((version + times).to_string());
 }

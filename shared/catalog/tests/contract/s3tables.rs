@@ -57,7 +57,7 @@ impl Harness for S3Tables {
     }
     fn inject(&self, fault: Fault) -> bool {
         let answer = match fault {
-            Fault::Conflict => Answer::Before(409, "ConflictException"),
+            Fault::Conflict => Answer::Raced,
             Fault::LostAnswer => Answer::After(500, "InternalServerErrorException"),
             Fault::Denied => Answer::Before(403, "AccessDeniedException"),
             Fault::Throttled => Answer::Before(429, "TooManyRequestsException"),
@@ -77,14 +77,29 @@ impl Harness for S3Tables {
 contract!(s3tables());
 
 #[tokio::test]
-async fn a_table_moved_and_moved_back_is_told_by_its_token() {
+async fn an_update_sent_twice_conflicts_with_itself_and_is_applied() {
     let made = s3tables().await;
     let base = made.catalog.load(&made.table()).await.unwrap();
-    // Between our look and our update: the endpoint, not the location, has to notice.
+    made.server.lock().unwrap().next_update = Some(Answer::After(409, "ConflictException"));
+    let (id, change) = append(&base);
+    made.catalog.commit(&base, change).await.unwrap();
+    let table = made.catalog.load(&made.table()).await.unwrap();
+    assert_eq!(table.metadata.current_snapshot_id(), Some(id));
+}
+
+#[tokio::test]
+async fn what_a_conflict_does_not_explain_keeps_its_metadata_file() {
+    let made = s3tables().await;
+    let files = || {
+        std::fs::read_dir(made.metadata_folder().unwrap())
+            .unwrap()
+            .count()
+    };
+    let (base, before) = (made.catalog.load(&made.table()).await.unwrap(), files());
     made.server.lock().unwrap().next_update = Some(Answer::Before(409, "ConflictException"));
     let error = made.catalog.commit(&base, append(&base).1).await.unwrap_err();
     assert!(matches!(error, CommitError::Conflict(_)), "{error:?}");
-    assert_eq!(made.server.lock().unwrap().updates, 1);
+    assert_eq!(files(), before + 1, "the update may still be under way");
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use snowpack_domain::{ListedTable, TableId};
 /// How the next commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Another writer came first; nothing is applied.
+    /// Another writer came between our look and our change, perhaps moving the table and moving it back; nothing of
+    /// ours is applied.
     Conflict,
     /// Applied, and then the answer is lost.
     LostAnswer,
