@@ -2,7 +2,6 @@
 //! more than it needs.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
 use snowpack_catalog::{AnyCatalog, CatalogConfig, CatalogKind, open};
 use snowpack_domain::TableId;
@@ -25,7 +24,7 @@ pub(crate) struct Postgres {
     pub(crate) config: CatalogConfig,
     pub(crate) folder: TempDir,
     pub(crate) schema: String,
-    proxy: Proxy,
+    pub(crate) proxy: Proxy,
 }
 
 /// Where the server is, and how to get in as its superuser.
@@ -83,6 +82,11 @@ pub(crate) fn config(port: u16, schema: &str, options: &str) -> CatalogConfig {
 }
 
 impl Postgres {
+    /// Cuts the next connection that asks for that, once it is done.
+    pub(crate) fn lose_answer_to(&self, statement: &'static str) {
+        *self.proxy.wire.cut.lock().unwrap() = Some(statement);
+    }
+
     pub(crate) fn execute(&self, sql: &str) {
         let done = self.admin.batch_execute(sql);
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(done)).unwrap();
@@ -117,7 +121,7 @@ impl Harness for Postgres {
             }
             Fault::LostAnswer => {
                 self.execute("ROLLBACK");
-                self.proxy.cut.store(true, Ordering::SeqCst);
+                self.lose_answer_to("COMMIT\0");
             }
         }
         true

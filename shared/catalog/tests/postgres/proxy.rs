@@ -1,50 +1,57 @@
-//! A wire between client and server that can be cut after a commit went through, before its answer comes back.
+//! A wire between client and server that remembers what was asked, and that can be cut after a statement went
+//! through, before its answer comes back.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the statement of a commit starts with.
-const COMMIT: &[u8] = b"UPDATE iceberg_tables";
+#[derive(Clone, Default)]
+pub(crate) struct Wire {
+    /// Cut the next connection that asks for this, when the server answers.
+    pub(crate) cut: Arc<Mutex<Option<&'static str>>>,
+    /// Everything that was asked, as it was sent.
+    pub(crate) asked: Arc<Mutex<String>>,
+}
 
 pub(crate) struct Proxy {
     pub(crate) port: u16,
-    /// Cut the next connection that commits.
-    pub(crate) cut: Arc<AtomicBool>,
+    pub(crate) wire: Wire,
 }
 
 impl Proxy {
     pub(crate) async fn start(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let cut = Arc::new(AtomicBool::new(false));
-        let armed = Arc::clone(&cut);
+        let wire = Wire::default();
+        let shared = wire.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();
-                tokio::spawn(pass(client, server, Arc::clone(&armed)));
+                tokio::spawn(pass(client, server, shared.clone()));
             }
         });
-        Self { port, cut }
+        Self { port, wire }
     }
 }
 
-async fn pass(mut client: TcpStream, mut server: TcpStream, armed: Arc<AtomicBool>) {
+async fn pass(mut client: TcpStream, mut server: TcpStream, wire: Wire) {
     let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
-    let mut committing = false;
+    let mut is_cut = false;
     loop {
         tokio::select! {
             read = client.read(&mut asked) => {
                 let Ok(length @ 1..) = read else { return };
-                committing |= asked[..length].windows(COMMIT.len()).any(|words| words == COMMIT);
+                let text = String::from_utf8_lossy(&asked[..length]);
+                let cut = *wire.cut.lock().unwrap();
+                is_cut |= cut.is_some_and(|statement| text.contains(statement));
+                wire.asked.lock().unwrap().push_str(&text);
                 if server.write_all(&asked[..length]).await.is_err() { return }
             }
             read = server.read(&mut answered) => {
                 let Ok(length @ 1..) = read else { return };
-                // The server answers a statement outside a transaction once it is committed.
-                if committing && armed.swap(false, Ordering::SeqCst) { return }
+                // The server answers a statement once it is done.
+                if is_cut && wire.cut.lock().unwrap().take().is_some() { return }
                 if client.write_all(&answered[..length]).await.is_err() { return }
             }
         }

@@ -169,3 +169,39 @@ async fn of_many_commits_at_once_each_is_applied_or_conflicts() {
         .filter(|end| matches!(end, Err(CommitError::Conflict(_))));
     assert_eq!(conflicts.count(), 15, "{ends:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_whose_answer_is_lost_was_never_committed() {
+    let made = postgres().await;
+    let base = made.catalog.load(&made.table()).await.unwrap();
+    let files = || {
+        std::fs::read_dir(made.metadata_folder().unwrap())
+            .unwrap()
+            .count()
+    };
+    let before = files();
+    made.lose_answer_to("UPDATE iceberg_tables");
+    let error = made.catalog.commit(&base, append(&base).1).await.unwrap_err();
+    assert!(
+        matches!(error, CommitError::Failed(CatalogError::Unavailable(_))),
+        "{error:?}"
+    );
+    assert_eq!(files(), before);
+    made.catalog.commit(&base, append(&base).1).await.unwrap();
+}
+
+/// What a pooler lends to somebody else between transactions.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_set_for_a_commit_outlives_its_transaction() {
+    let made = postgres().await;
+    made.execute(
+        "CREATE FUNCTION check_limit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF current_setting('lock_timeout') <> '5s' THEN RAISE 'no limit'; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER limited BEFORE UPDATE ON iceberg_tables FOR EACH ROW EXECUTE FUNCTION check_limit()",
+    );
+    let base = made.catalog.load(&made.table()).await.unwrap();
+    made.catalog.commit(&base, append(&base).1).await.unwrap();
+    let asked = made.proxy.wire.asked.lock().unwrap().clone();
+    assert!(asked.contains("SET LOCAL lock_timeout"));
+    assert!(!asked.contains("SET lock_timeout"));
+}

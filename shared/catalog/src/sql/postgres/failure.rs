@@ -61,9 +61,18 @@ pub(super) fn describe(place: &str, failure: &Failure) -> CatalogError {
     }
 }
 
-/// What a failed `UPDATE` outside a transaction means. A server that says why it refused has rolled the
-/// statement back, unless it stopped, broke down, or says that it does not know.
+/// What a failed `UPDATE` means within a transaction that is not committed: it was not applied.
 pub(super) fn update_error(place: &str, failure: &Failure) -> SwapError {
+    match failure {
+        // Another writer's change came in between, whatever the isolation the server was told.
+        Failure::Refused(state, _) if *state == SqlState::T_R_SERIALIZATION_FAILURE => SwapError::Moved,
+        failure => SwapError::Certain(describe(place, failure)),
+    }
+}
+
+/// What a failed `COMMIT` means. A server that says why it refused has rolled back, unless it stopped, broke
+/// down, or says that it does not know.
+pub(super) fn commit_error(place: &str, failure: &Failure) -> SwapError {
     let Failure::Refused(state, message) = failure else {
         return SwapError::Unknown(describe(place, failure).to_string());
     };
@@ -74,11 +83,7 @@ pub(super) fn update_error(place: &str, failure: &Failure) -> SwapError {
     if open {
         return SwapError::Unknown(format!("{place}: {message} ({})", state.code()));
     }
-    // Another writer's change came in between, whatever the isolation the server was told.
-    if *state == SqlState::T_R_SERIALIZATION_FAILURE {
-        return SwapError::Moved;
-    }
-    SwapError::Certain(describe(place, failure))
+    update_error(place, failure)
 }
 
 /// The first two characters of a state, which say what kind of error it is.
@@ -104,34 +109,38 @@ mod tests {
 
     #[test]
     fn only_what_certainly_failed_is_called_failed() {
+        let is_open = |error: &SwapError| matches!(error, SwapError::Unknown(_));
         for code in ["57P01", "57P02", "08006", "XX000", "58030", "40003"] {
-            assert!(
-                matches!(update_error("h", &refused(code)), SwapError::Unknown(_)),
-                "{code}"
-            );
+            assert!(is_open(&commit_error("h", &refused(code))), "{code}");
+            assert!(!is_open(&update_error("h", &refused(code))), "{code}");
         }
         for failure in [
             Failure::TooSlow,
             Failure::Closed("c".into()),
             Failure::Other("o".into()),
         ] {
+            assert!(is_open(&commit_error("h", &failure)), "{failure:?}");
+            let not_sent = update_error("h", &failure);
             assert!(
-                matches!(update_error("h", &failure), SwapError::Unknown(_)),
-                "{failure:?}"
+                matches!(&not_sent, SwapError::Certain(error) if error.is_transient()),
+                "{failure:?}: {not_sent:?}"
             );
         }
-        assert!(matches!(update_error("h", &refused("40001")), SwapError::Moved));
-        for (code, transient) in [
-            ("55P03", true),
-            ("57014", true),
-            ("40P01", true),
-            ("42501", false),
-        ] {
-            let error = update_error("h", &refused(code));
-            assert!(
-                matches!(&error, SwapError::Certain(error) if error.is_transient() == transient),
-                "{code}: {error:?}"
-            );
+        for step in [update_error, commit_error] {
+            assert!(matches!(step("h", &refused("40001")), SwapError::Moved));
+            for (code, transient) in [
+                ("55P03", true),
+                ("57014", true),
+                ("40P01", true),
+                ("25006", true),
+                ("42501", false),
+            ] {
+                let error = step("h", &refused(code));
+                assert!(
+                    matches!(&error, SwapError::Certain(error) if error.is_transient() == transient),
+                    "{code}: {error:?}"
+                );
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The statements of a catalog in PostgreSQL.
 //!
 //! One connection is kept for reading. A commit opens its own, so that no connection which died unseen makes
-//! its outcome unknown. Statements are unnamed and run outside transactions: they work through a pooler.
+//! its outcome unknown. Statements are unnamed, and what is set lasts for a transaction: they work through a pooler.
 
 mod address;
 mod failure;
@@ -22,14 +22,15 @@ use super::database::{Entry, NAMESPACES, Swap, SwapError, check_name, listed};
 use crate::config::CatalogConfig;
 use crate::port::CatalogError;
 use address::Address;
-use failure::{Failure, update_error};
+use failure::{Failure, commit_error, update_error};
 
 /// A statement on a key takes milliseconds; this is a server or network that does not answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longer than [`LOCK_TIMEOUT`], which the server keeps by itself and answers for.
+/// Longer than the server waits for a lock by [`BEGIN`], which it keeps by itself and answers for.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long an `UPDATE` waits for another writer's lock. Commits hold it for milliseconds.
-const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
+/// An `UPDATE` waits five seconds for another writer's lock, which commits hold for milliseconds, and then looks at
+/// the row as that writer left it.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
 
 type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
@@ -90,8 +91,27 @@ impl Postgres {
 
     pub(super) async fn swap(&self, swap: &Swap) -> Result<(), SwapError> {
         let client = self.connect().await?;
-        let prepared = client.batch_execute(LOCK_TIMEOUT).await;
-        prepared.map_err(|error| self.describe(&error.into()))?;
+        let what = format!("{}: {}", swap.table, self.place);
+        // Nothing is applied before COMMIT is sent, even if the answer is lost.
+        let updated = in_time(self.update(&client, swap)).await;
+        let moved = updated.map_err(|failure| update_error(&what, &failure))?;
+        if moved == 0 {
+            // Ended in order, the transaction costs a pooler no connection.
+            if let Err(failure) = in_time(execute(&client, "ROLLBACK")).await {
+                tracing::debug!(what, ?failure, "a transaction that changed nothing was not ended");
+            }
+            return match self.find(&swap.table).await? {
+                Some(_) => Err(SwapError::Moved),
+                None => Err(CatalogError::NoSuchTable(swap.table.to_string()).into()),
+            };
+        }
+        let committed = in_time(execute(&client, "COMMIT")).await;
+        committed.map_err(|failure| commit_error(&what, &failure))
+    }
+
+    /// Begins a transaction that moves the pointer; returns the number of rows that were where they had to be.
+    async fn update(&self, client: &Client, swap: &Swap) -> Result<u64, Failure> {
+        execute(client, BEGIN).await?;
         let (database, name) = (swap.table.database.as_str(), swap.table.table.as_str());
         let sql = "UPDATE iceberg_tables SET metadata_location = $1, previous_metadata_location = $2 \
                    WHERE catalog_name = $3 AND table_namespace = $4 AND table_name = $5 AND metadata_location = $2";
@@ -102,17 +122,7 @@ impl Postgres {
             text(&database),
             text(&name),
         ];
-        let what = format!("{}: {}", swap.table, self.place);
-        let done = timeout(COMMIT_TIMEOUT, client.execute_typed(sql, &parameters)).await;
-        match done {
-            Ok(Ok(0)) => match self.find(&swap.table).await? {
-                Some(_) => Err(SwapError::Moved),
-                None => Err(CatalogError::NoSuchTable(swap.table.to_string()).into()),
-            },
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(update_error(&what, &error.into())),
-            Err(_elapsed) => Err(update_error(&what, &Failure::TooSlow)),
-        }
+        Ok(client.execute_typed(sql, &parameters).await?)
     }
 
     pub(super) async fn insert(&self, table: &TableId, location: &str) -> Result<(), CatalogError> {
@@ -226,6 +236,17 @@ async fn query(client: &Client, sql: &str, parameters: Parameters<'_>) -> Result
         Ok(answer) => answer.map_err(Failure::from),
         Err(_elapsed) => Err(Failure::TooSlow),
     }
+}
+
+async fn execute(client: &Client, sql: &str) -> Result<(), Failure> {
+    Ok(client.batch_execute(sql).await?)
+}
+
+/// The answer to a step of a commit.
+async fn in_time<T>(step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(COMMIT_TIMEOUT, step)
+        .await
+        .unwrap_or(Err(Failure::TooSlow))
 }
 
 fn text(value: &(dyn ToSql + Sync)) -> (&(dyn ToSql + Sync), Type) {
