@@ -20,7 +20,9 @@ where
     };
     let status = answer.raw().status().as_u16();
     let code = answer.err().code();
+    let expired = has_expired(code, status);
     let kind = match (code, status) {
+        _ if expired => io::ErrorKind::Other,
         (Some("NoSuchKey" | "NotFound"), _) => io::ErrorKind::NotFound,
         // HEAD has no body and so no code; a missing bucket is a mistake in a location, not a missing file.
         (None, 404) => io::ErrorKind::NotFound,
@@ -38,7 +40,20 @@ where
         }
     };
     let busy = status >= 500 || status == 429 || code == Some("SlowDown");
-    describe(verb, path, io::Error::new(kind, reason)).with_retryable(busy)
+    describe(verb, path, io::Error::new(kind, reason)).with_retryable(busy || expired)
+}
+
+/// Whether the session that signed the request is over. It stays so for whoever holds on to it, but the next
+/// attempt of a job begins with a new one.
+fn has_expired(code: Option<&str>, status: u16) -> bool {
+    match code {
+        Some(code) => matches!(
+            code,
+            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired"
+        ),
+        // HEAD, which is asked for nothing that S3 could find wrong besides.
+        None => status == 400,
+    }
 }
 
 /// An error about one object.

@@ -112,6 +112,33 @@ async fn slow_down_is_tried_again_and_then_said() {
     );
 }
 
+#[tokio::test]
+async fn the_end_of_a_session_is_worth_another_attempt_of_the_job() {
+    let answers: [fn() -> Answer; 4] = [
+        || error(400, "ExpiredToken"),
+        || error(403, "ExpiredTokenException"),
+        || error(400, "RequestExpired"),
+        || Answer::Reply(400, String::new()),
+    ];
+    for answer in answers {
+        let script = Script::new(move |_| answer());
+        let input = files(&script).new_input(PATH).unwrap();
+        let folder = S3StorageFactory::new(script.s3()).list(&StorageConfig::new(), "s3://lake/db/t");
+        let errors = [
+            input.read().await.unwrap_err(),
+            input.metadata().await.err().unwrap(),
+            write_large(&script).await.unwrap_err(),
+            folder.try_collect::<Vec<_>>().await.unwrap_err(),
+        ];
+        for error in errors {
+            assert!(error.retryable(), "{error}");
+        }
+    }
+    let script = Script::new(|_| error(400, "InvalidArgument"));
+    let wrong = files(&script).new_input(PATH).unwrap().read().await.unwrap_err();
+    assert!(!wrong.retryable(), "{wrong}");
+}
+
 /// An answer to `DeleteObjects` that refuses keys.
 fn refusing(keys: &[(&str, &str)]) -> Answer {
     let errors: String = keys

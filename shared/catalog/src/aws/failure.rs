@@ -115,8 +115,14 @@ pub(crate) fn is_throttle(code: &str) -> bool {
     )
 }
 
+/// The session that signed is over: the next attempt begins with a new one.
+pub(crate) fn is_expiry(code: &str) -> bool {
+    matches!(code, "ExpiredTokenException" | "ExpiredToken" | "RequestExpired")
+}
+
 fn passes(code: &str) -> bool {
     is_throttle(code)
+        || is_expiry(code)
         || matches!(
             code,
             "InternalServiceException"
@@ -133,7 +139,6 @@ fn is_denial(code: &str) -> bool {
             | "ForbiddenException"
             | "UnrecognizedClientException"
             | "InvalidSignatureException"
-            | "ExpiredTokenException"
             | "MissingAuthenticationTokenException"
             | "GlueEncryptionException"
     )

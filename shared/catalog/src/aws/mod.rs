@@ -13,7 +13,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use crate::config::{CatalogConfig, configuration};
 use crate::port::CatalogError;
-pub(crate) use failure::{Failure, commit_error, is_throttle, read_error};
+pub(crate) use failure::{Failure, commit_error, is_expiry, is_throttle, read_error};
 
 /// A service endpoint answers a connect within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

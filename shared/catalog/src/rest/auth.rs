@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::failure::{Failure, read_error};
@@ -14,6 +15,8 @@ use crate::port::CatalogError;
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
 /// What a token lasts when the server does not say (Java's default).
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
+/// A token is bought anew this often, whatever the server says of its end.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The scope Java asks for.
 const DEFAULT_SCOPE: &str = "catalog";
 /// Properties that go into the request for a token under their own names, as Java sends them.
@@ -48,7 +51,19 @@ struct Token {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: String,
-    expires_in: Option<u64>,
+    #[serde(default, rename = "expires_in", deserialize_with = "lifetime")]
+    lifetime: Option<Duration>,
+}
+
+/// Seconds, which some servers write as text. What cannot be read counts as not said.
+fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let seconds = match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let seconds = seconds.map(|seconds: f64| seconds.clamp(0.0, LONGEST_LIFETIME.as_secs_f64()));
+    Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
 impl Auth {
@@ -111,7 +126,7 @@ impl ClientCredentials {
             return Ok(token.text.clone());
         }
         let bought = self.buy(http).await.map_err(|failure| self.describe(failure))?;
-        let lifetime = bought.expires_in.map_or(DEFAULT_LIFETIME, Duration::from_secs);
+        let lifetime = bought.lifetime.unwrap_or(DEFAULT_LIFETIME);
         let token = Token {
             text: bought.access_token,
             renew_at: Instant::now() + lifetime.saturating_sub(RENEW_BEFORE),
@@ -168,5 +183,33 @@ impl fmt::Debug for Auth {
             Self::Token(_) => "Token",
             Self::Client(_) => "Client",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_read_in_every_form_and_never_runs_over_the_clock() {
+        let read = |expires_in: &str| {
+            let text = format!(r#"{{"access_token": "t"{expires_in}}}"#);
+            let answer: TokenAnswer = serde_json::from_str(&text).unwrap();
+            answer.lifetime.map(|lifetime| lifetime.as_secs())
+        };
+        for (said, means) in [
+            ("3600", Some(3600)),
+            ("\"3600\"", Some(3600)),
+            ("3600.0", Some(3600)),
+            ("-1", Some(0)),
+            ("18446744073709551615", Some(LONGEST_LIFETIME.as_secs())),
+            ("\"1e300\"", Some(LONGEST_LIFETIME.as_secs())),
+            ("\"soon\"", None),
+            ("\"NaN\"", None),
+            ("null", None),
+        ] {
+            assert_eq!(read(&format!(r#", "expires_in": {said}"#)), means, "{said}");
+        }
+        assert_eq!(read(""), None);
     }
 }

@@ -75,13 +75,17 @@ impl Failure {
     }
 }
 
-/// The status that an answer means: Glue throttles with 400.
+/// The specification's status for credentials whose time is over.
+const EXPIRED: u16 = 419;
+
+/// The status that an answer means: Glue throttles with 400, and AWS says 403 when a session is over.
 pub(super) fn status_of(said: StatusCode, headers: &HeaderMap) -> u16 {
     let named = headers.get(AWS_EXCEPTION).and_then(|name| name.to_str().ok());
     // `namespace#Name:address`, of which only the name is sure to be there.
     let name = named.and_then(|named| named.split(':').next()?.rsplit('#').next());
     match name {
         Some(name) if aws::is_throttle(name) => StatusCode::TOO_MANY_REQUESTS.as_u16(),
+        Some(name) if aws::is_expiry(name) => EXPIRED,
         _ => said.as_u16(),
     }
 }
@@ -195,6 +199,7 @@ mod tests {
         ] {
             assert_eq!(means(name), 429, "{name}");
         }
+        assert_eq!(means("ExpiredTokenException"), EXPIRED);
         assert_eq!(means("InvalidInputException"), 400);
         assert_eq!(status_of(StatusCode::BAD_REQUEST, &HeaderMap::new()), 400);
     }

@@ -25,6 +25,9 @@ use crate::port::CatalogError;
 /// Access is renewed this long before it ends: longer than one request or one upload takes. Java's
 /// `VendedCredentialsProvider` waits as long.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// The same for a listing and for a file written bit by bit, which keep what they began with: as long as one
+/// invocation of a worker takes. What goes on for longer is for the job's next attempt.
+const RENEW_BEFORE_LONG_USE: Duration = Duration::from_secs(900);
 /// After a renewal failed, the access at hand is used this long before another try.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
@@ -74,7 +77,24 @@ struct Access {
 #[derive(Debug)]
 struct Current {
     grants: Vec<(Grant, Arc<dyn Storage>)>,
-    renew_at: Option<SystemTime>,
+    term: Option<Term>,
+    /// A renewal failed: not again before then.
+    not_before: Option<SystemTime>,
+}
+
+/// From when to when access lasts.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    begins: SystemTime,
+    ends: SystemTime,
+}
+
+impl Term {
+    /// When to renew it so that it outlasts a use of that length: not before half of it is over, however short it is.
+    fn renewal(self, use_time: Duration) -> SystemTime {
+        let life = self.ends.duration_since(self.begins).unwrap_or_default();
+        self.ends.checked_sub(use_time.min(life / 2)).unwrap_or(self.ends)
+    }
 }
 
 impl VendedStorage {
@@ -106,21 +126,21 @@ impl VendedStorage {
     }
 
     async fn storage(&self, path: &str) -> Result<Arc<dyn Storage>> {
-        Ok(self.access()?.find(path).await?.1)
+        Ok(self.access()?.find(path, RENEW_BEFORE).await?.1)
     }
 }
 
 impl Access {
-    /// The longest grant above `path`, renewed if it ends soon, and its storage.
-    async fn find(&self, path: &str) -> Result<(StorageConfig, Arc<dyn Storage>)> {
+    /// The longest grant above `path`, renewed if it may end within `use_time`, and its storage.
+    async fn find(&self, path: &str, use_time: Duration) -> Result<(StorageConfig, Arc<dyn Storage>)> {
         let mut current = self.current.lock().await;
         let now = SystemTime::now();
-        if current.renew_at.is_some_and(|due| due <= now) {
+        if current.is_due(now, use_time) {
             match self.renewed().await {
                 Ok(renewed) => *current = renewed,
                 Err(error) => {
                     tracing::warn!(%error, "access to the table's files could not be renewed");
-                    current.renew_at = Some(now + RETRY_AFTER);
+                    current.not_before = Some(now + RETRY_AFTER);
                 }
             }
         }
@@ -152,8 +172,17 @@ impl Current {
         });
         Ok(Self {
             grants: built.collect::<Result<_>>()?,
-            renew_at: ends.map(renewal_time),
+            term: ends.map(|ends| Term {
+                begins: SystemTime::now(),
+                ends,
+            }),
+            not_before: None,
         })
+    }
+
+    fn is_due(&self, now: SystemTime, use_time: Duration) -> bool {
+        self.term.is_some_and(|term| term.renewal(use_time) <= now)
+            && self.not_before.is_none_or(|earliest| earliest <= now)
     }
 
     /// The storage of the longest prefix of `path` that there is a grant for.
@@ -165,12 +194,6 @@ impl Current {
             .filter(|(grant, _)| path.starts_with(normalize_location(&grant.prefix).as_ref()));
         above.max_by_key(|(grant, _)| grant.prefix.len())
     }
-}
-
-/// When to renew what ends then: early, but not before half of what is left, however short that is.
-fn renewal_time(ends: SystemTime) -> SystemTime {
-    let left = ends.duration_since(SystemTime::now()).unwrap_or_default();
-    ends.checked_sub(RENEW_BEFORE.min(left / 2)).unwrap_or(ends)
 }
 
 #[typetag::serde(name = "SnowpackVendedStorageFactory")]
@@ -186,7 +209,10 @@ impl ObjectStorage for VendedStorage {
         let (storage, folder) = (self.clone(), folder.to_owned());
         let listing = async move {
             let found = match storage.access() {
-                Ok(access) => access.find(&folder).await.map(|(config, _)| (access, config)),
+                Ok(access) => {
+                    let found = access.find(&folder, RENEW_BEFORE_LONG_USE).await;
+                    found.map(|(config, _)| (access, config))
+                }
                 Err(error) => Err(error),
             };
             match found {
@@ -226,7 +252,8 @@ impl Storage for VendedStorage {
     }
 
     async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
-        self.storage(path).await?.writer(path).await
+        let (_, storage) = self.access()?.find(path, RENEW_BEFORE_LONG_USE).await?;
+        storage.writer(path).await
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
@@ -276,5 +303,29 @@ impl FileRead for Reader {
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         let storage = self.storage.storage(&self.path).await?;
         storage.reader(&self.path).await?.read(range).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_for_long_is_renewed_sooner() {
+        let begins = SystemTime::UNIX_EPOCH;
+        let renewed_after = |life: u64, use_time| {
+            let ends = begins + Duration::from_secs(life);
+            Term { begins, ends }
+                .renewal(use_time)
+                .duration_since(begins)
+                .unwrap()
+                .as_secs()
+        };
+        assert_eq!(renewed_after(3600, RENEW_BEFORE), 3300);
+        assert_eq!(renewed_after(3600, RENEW_BEFORE_LONG_USE), 2700);
+        // The shortest session AWS gives is still used for half of its time.
+        assert_eq!(renewed_after(900, RENEW_BEFORE), 600);
+        assert_eq!(renewed_after(900, RENEW_BEFORE_LONG_USE), 450);
+        assert_eq!(renewed_after(0, RENEW_BEFORE), 0);
     }
 }
