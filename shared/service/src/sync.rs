@@ -5,7 +5,6 @@
 //! on behind it; only a sync that came to the end counts as one. A listing that fails changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::future::ready;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use snowpack_domain::{CacheEntry, CacheState, SyncGeneration, TableId};
@@ -189,12 +188,17 @@ impl<S: JobStore, T: Tables> Sync<'_, S, T> {
             .filter(|listed| is_left(listed) && may_have_changed(listed, cached.get(&listed.table)));
         let waiting: Vec<_> = waiting.map(|listed| listed.table).collect();
         let tables = self.tables;
-        let reads = stream::iter(&waiting)
-            .take_while(|_| ready(!limit.is_reached()))
-            .map(|table| async move { (table, in_time::find(tables, table).await) });
-        let mut reads = std::pin::pin!(reads.buffer_unordered(CONCURRENT_READS));
+        let find = |table| async move {
+            match limit.is_reached() {
+                true => None,
+                false => Some((table, in_time::find(tables, table).await)),
+            }
+        };
+        let finds: Vec<_> = waiting.iter().map(find).collect();
+        let mut finds = std::pin::pin!(stream::iter(finds).buffer_unordered(CONCURRENT_READS));
         let (mut read, mut changed) = (0, Vec::new());
-        while let Some((table, found)) = reads.next().await {
+        while let Some(found) = finds.next().await {
+            let Some((table, found)) = found else { continue };
             read += 1;
             changed.extend(self.changed_entry(table, found, cached.remove(table)));
             if changed.len() == BATCH {

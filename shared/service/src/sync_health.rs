@@ -3,7 +3,6 @@
 //! Tables take turns in the order of their names, behind the last one that an earlier sync had no time to go beyond. So
 //! each gets its turn, however many others cannot be read or take all the time there is.
 
-use std::future::ready;
 
 use futures::stream::{self, StreamExt};
 use snowpack_domain::{CacheEntry, Lock, TableHealth, TableId};
@@ -97,12 +96,17 @@ where
     T: Tables,
     C: Clock,
 {
-    let reads = stream::iter(window)
-        .take_while(|_| ready(!limit.is_reached()))
-        .map(|stale| async move { (stale, book.live(&stale.entry.table).await) });
-    let mut reads = std::pin::pin!(reads.buffer_unordered(CONCURRENT_READS));
+    let read = |stale: &'_ Stale| async move {
+        match limit.is_reached() {
+            true => None,
+            false => Some((stale, book.live(&stale.entry.table).await)),
+        }
+    };
+    let reads: Vec<_> = window.iter().map(read).collect();
+    let mut reads = std::pin::pin!(stream::iter(reads).buffer_unordered(CONCURRENT_READS));
     let mut begun = 0;
-    while let Some((stale, read)) = reads.next().await {
+    while let Some(read) = reads.next().await {
+        let Some((stale, read)) = read else { continue };
         begun += 1;
         match read {
             Ok(health) => {
