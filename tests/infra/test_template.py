@@ -219,6 +219,9 @@ def test_glue_is_reached_in_one_account_and_region_only():
 def test_spark_is_one_application_with_one_role_and_off_by_default():
     assert TEMPLATE["Parameters"]["Engine"]["Default"] == "native"
     assert TEMPLATE["Parameters"]["SparkApplicationId"]["Default"] == ""
+    # Previews and recommendations depend on it, so every function is told; the rest is the worker's alone.
+    told = {name for name in TEMPLATE["Globals"]["Function"]["Environment"]["Variables"] if "SPARK" in name}
+    assert told == {"SNOWPACK_SPARK_APPLICATION_ID"}
     assert "HasSpark" in {policy["Fn::If"][0] for policy in properties("WorkerRole")["Policies"] if "Fn::If" in policy}
     [lent] = [s for s in statements("WorkerRole") if s["Action"] == "iam:PassRole"]
     assert lent["Resource"]["Fn::Sub"].endswith(":role/${SparkExecutionRoleName}")

@@ -15,17 +15,18 @@ use snowpack_settings::{Environment, FunctionSettings};
 async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
     let settings = FunctionSettings::read(&environment)?;
+    let deployment = settings.deployment();
     snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
     let clients = AwsClients::load().await;
     let catalog = clients
         .catalog(&settings.catalog)
         .await
         .context("opening the catalog")?;
+    let tables = CatalogTables::new(Arc::new(catalog), deployment).within(settings.scope);
     let ports = Ports {
         store: Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name)),
         queue: Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url)),
-        tables: CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone())
-            .within(settings.scope),
+        tables,
         clock: SystemClock,
         ids: TimeSortedIds::default(),
     };

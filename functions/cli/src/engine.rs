@@ -15,7 +15,7 @@ pub(crate) type LocalEngine =
 
 /// An engine for the tables of this catalog.
 pub(crate) fn engine_of(catalog: &Arc<AnyCatalog>) -> anyhow::Result<LocalEngine> {
-    let deployment = deployment()?;
+    let deployment = deployment()?.settings;
     let native = MaintenanceEngine::new(Arc::clone(catalog), SystemClock, deployment.clone());
     Ok(HandingOver::new(
         native,

@@ -21,6 +21,7 @@ const RESERVE: Duration = Duration::from_secs(90);
 async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
     let settings = FunctionSettings::read(&environment)?;
+    let deployment = settings.deployment();
     snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
     let limits = run_limits(&environment)?;
     let clients = AwsClients::load().await;
@@ -28,11 +29,11 @@ async fn main() -> anyhow::Result<()> {
         .catalog(&settings.catalog)
         .await
         .context("opening the catalog")?;
+    let tables = CatalogTables::new(Arc::new(catalog), deployment).within(settings.scope);
     let ports = RunPorts {
         store: Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name)),
         queue: Arc::new(SqsQueue::new(clients.sqs(), settings.store.queue_url)),
-        tables: CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone())
-            .within(settings.scope),
+        tables,
         clock: SystemClock,
         ids: Arc::new(TimeSortedIds::default()),
     };

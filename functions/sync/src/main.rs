@@ -20,15 +20,15 @@ const RESERVE: Duration = Duration::from_secs(40);
 async fn main() -> anyhow::Result<()> {
     let environment = Environment::new(std::env::vars_os());
     let settings = FunctionSettings::read(&environment)?;
+    let deployment = settings.deployment();
     snowpack_telemetry::log_to_stdout(environment.log_filter(), settings.metrics)?;
     let clients = AwsClients::load().await;
     let catalog = clients
         .catalog(&settings.catalog)
         .await
         .context("opening the catalog")?;
+    let tables = CatalogTables::new(Arc::new(catalog), deployment).within(settings.scope);
     let store = Arc::new(DynamoStore::new(clients.dynamodb(), settings.store.table_name));
-    let tables =
-        CatalogTables::new(Arc::new(catalog), settings.policy.deployment.clone()).within(settings.scope);
     let cache = TableCache::new(Arc::clone(&store), tables.clone(), SystemClock);
     let book = Arc::new(HealthBook::new(Arc::new(cache), settings.policy));
     let handler = service_fn(move |event: LambdaEvent<Value>| {

@@ -37,8 +37,8 @@ pub use job::{
 };
 pub use names::{DatabaseName, NameError, TableId, TableName};
 pub use options::{
-    Compaction, DeleteGranularity, Expiry, FileSizes, JobOptions, ManifestRewrite, OptionError, OptionKind,
-    OptionSpec, OptionValue, OrphanRemoval, PositionDeleteCompaction, PrefixMismatch, Properties,
+    Compaction, DeleteGranularity, Deployment, Expiry, FileSizes, JobOptions, ManifestRewrite, OptionError,
+    OptionKind, OptionSpec, OptionValue, OrphanRemoval, PositionDeleteCompaction, PrefixMismatch, Properties,
     RewriteJobOrder, Strategy, UnknownVerification, Verification, option_specs,
 };
 pub use orchestration::{Candidate, Run, RunId, RunLimits, RunStatus, Shortlist, SkipCounts, benefit};

@@ -17,7 +17,7 @@ use std::fmt;
 pub use manifests::ManifestRewrite;
 pub use orphans::{OrphanRemoval, PrefixMismatch};
 pub use position_deletes::{DeleteGranularity, PositionDeleteCompaction};
-pub use resolve::{Compaction, Expiry, FileSizes, Properties, RewriteJobOrder, Strategy};
+pub use resolve::{Compaction, Deployment, Expiry, FileSizes, Properties, RewriteJobOrder, Strategy};
 pub use spec::{OptionKind, OptionSpec, option_specs};
 pub use verify::{UnknownVerification, Verification};
 

@@ -1,5 +1,7 @@
 //! Runs elsewhere: actions handed to another engine, which a job remembers so that they are followed and stopped.
 
+use std::collections::BTreeMap;
+
 use crate::decide::{FenceLost, yield_slice};
 use crate::{Action, Fence, Job, Timestamp};
 
@@ -12,6 +14,8 @@ pub struct RemoteRun {
     pub id: String,
     /// When it was started.
     pub started_at: Timestamp,
+    /// What was expected then of the numbers of the action's result.
+    pub predicted: BTreeMap<String, u64>,
 }
 
 /// Hands the job back while a run elsewhere does its action: still running, held by nobody, the run remembered.
@@ -58,6 +62,7 @@ mod tests {
             action: ACTION,
             id: "00f1".to_owned(),
             started_at: at(2),
+            predicted: BTreeMap::from([("files_in".to_owned(), 6)]),
         }
     }
 

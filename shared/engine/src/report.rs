@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use snowpack_domain::Metric;
-use snowpack_plan::Numbers;
+use snowpack_plan::{Numbers, told};
 
 /// The outcome of an action that finished.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,10 +37,7 @@ impl Report {
 
     /// The report beside what the plan expected, as far as it could tell.
     pub(crate) fn predicted(mut self, forecast: Numbers) -> Self {
-        let known = forecast
-            .into_iter()
-            .filter_map(|(name, number)| Some((name, number?)));
-        self.predicted = known.collect();
+        self.predicted = told(forecast);
         self
     }
 }

@@ -4,6 +4,8 @@ use snowpack_catalog::CatalogError;
 use snowpack_domain::OptionError;
 use snowpack_manifest::ManifestError;
 
+use crate::expire::ExpiryError;
+
 /// Why a table could not be planned.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -39,6 +41,9 @@ pub enum PlanError {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// The expiry asked for is not possible.
+    #[error(transparent)]
+    Expiry(#[from] ExpiryError),
 }
 
 impl PlanError {
@@ -47,7 +52,7 @@ impl PlanError {
         match self {
             Self::Catalog(error) => error.is_transient(),
             Self::Manifest { source, .. } => source.is_transient(),
-            Self::Unsupported { .. } | Self::Setting(_) | Self::Option { .. } => false,
+            Self::Unsupported { .. } | Self::Setting(_) | Self::Option { .. } | Self::Expiry(_) => false,
         }
     }
 }

@@ -1,25 +1,13 @@
-//! What a rewrite would take the native engine, and whether it would refuse: from metadata, before anything runs.
+//! What a rewrite would take the native engine: from its plan, before anything runs.
 
 use std::collections::HashSet;
 
 use iceberg::spec::FormatVersion;
-use snowpack_catalog::LoadedTable;
-use snowpack_domain::{
-    Action, Compaction, Duration, JobOptions, ManifestRewrite, PositionDeleteCompaction, Properties,
-    Strategy, Verification,
-};
+use snowpack_domain::{Compaction, Duration, Strategy, Verification};
 
-use crate::error::PlanError;
-use crate::filter::FileFilter;
-use crate::manifests::check_manifest_settings;
-use crate::position_deletes;
-use crate::rewrite::plan;
-use crate::state::TableState;
-use crate::supported::{
-    check_files, check_metadata, check_position_delete_files, check_position_delete_settings, check_settings,
-};
+use crate::position_deletes::{DeleteFileGroup, DeletePlan};
 use crate::types::{RewritePlan, ScanFile};
-use crate::vectors;
+use crate::vectors::VectorGroup;
 
 /// Bytes that one worker function decodes and encodes in a second. Two cores of the size of Lambda's took 26 s for
 /// 1.52 GiB from a local disk (engine.md, Speed to design for); half of that is left for S3 and for slower codecs.
@@ -96,129 +84,34 @@ impl NativeWork {
         }
         work
     }
+
+    /// The work of a planned rewrite of position-delete files.
+    pub(crate) fn of_delete_files(plan: &DeletePlan<DeleteFileGroup>) -> Self {
+        Self {
+            encoded_bytes: plan.groups.iter().map(|group| group.input_bytes).sum(),
+            files: plan.groups.iter().map(|group| group.files.len() as u64).sum(),
+            files_considered: plan.files_considered,
+            ..Self::default()
+        }
+    }
+
+    /// The work of a planned rewrite of deletion vectors. They share Puffin files, which are read once.
+    pub(crate) fn of_vectors(plan: &DeletePlan<VectorGroup>) -> Self {
+        let files = plan.groups.iter().flat_map(VectorGroup::files);
+        let sizes: HashSet<(&str, u64)> = files
+            .map(|file| (file.file.file_path(), file.file.file_size_in_bytes()))
+            .collect();
+        Self {
+            encoded_bytes: sizes.iter().map(|(_, bytes)| bytes).sum(),
+            files: sizes.len() as u64,
+            files_considered: plan.files_considered,
+            ..Self::default()
+        }
+    }
 }
 
 fn is_copied(file: &ScanFile) -> bool {
     file.delete_count() == 0 && file.bytes() >= LEAST_COPIED_BYTES
-}
-
-/// What is known of an action on a table before it runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Assessment {
-    /// Why the native engine refuses the table, if it does.
-    pub refusal: Option<String>,
-    /// The work, of the two actions that rewrite rows; absent for the others, and where manifests cannot be read.
-    pub work: Option<NativeWork>,
-}
-
-/// Checks the options of an action against a loaded table, whoever will do it. Reads nothing.
-///
-/// # Errors
-/// [`PlanError`] naming the option that cannot be used.
-pub fn check_options(
-    table: &LoadedTable,
-    action: Action,
-    options: &JobOptions,
-    properties: Properties<'_>,
-) -> Result<(), PlanError> {
-    match action {
-        Action::RewriteDataFiles => check_settings(table, &Compaction::resolve(options, properties)?),
-        Action::RewritePositionDeleteFiles => {
-            let settings = PositionDeleteCompaction::resolve(options, properties)?;
-            check_position_delete_settings(table, &settings)
-        }
-        Action::RewriteManifests => {
-            check_manifest_settings(table, &ManifestRewrite::resolve(options, properties)?)
-        }
-        Action::ExpireSnapshots | Action::RemoveOrphanFiles => Ok(()),
-    }
-}
-
-/// Assesses an action on a loaded table. Reads the current snapshot's manifests for the actions that rewrite rows.
-///
-/// # Errors
-/// [`PlanError`] when options cannot be used, or a manifest not be read.
-pub async fn assess(
-    table: &LoadedTable,
-    action: Action,
-    options: &JobOptions,
-    properties: Properties<'_>,
-) -> Result<Assessment, PlanError> {
-    check_options(table, action, options, properties)?;
-    let refusal = refusal_of(check_metadata(table))?;
-    match action {
-        Action::RewriteDataFiles if refusal.is_none() => {
-            assess_rewrite(table, &Compaction::resolve(options, properties)?).await
-        }
-        Action::RewritePositionDeleteFiles if refusal.is_none() => {
-            assess_position_deletes(table, &PositionDeleteCompaction::resolve(options, properties)?).await
-        }
-        _ => Ok(Assessment { refusal, work: None }),
-    }
-}
-
-/// Why the engine refuses, taken out of the error that says so.
-pub(crate) fn refusal_of(checked: Result<(), PlanError>) -> Result<Option<String>, PlanError> {
-    match checked {
-        Ok(()) => Ok(None),
-        Err(PlanError::Unsupported { reason, .. }) => Ok(Some(reason)),
-        Err(other) => Err(other),
-    }
-}
-
-async fn assess_rewrite(table: &LoadedTable, settings: &Compaction) -> Result<Assessment, PlanError> {
-    let filter = FileFilter::checked(settings.filter.as_deref(), &table.metadata);
-    let columns = filter.map(|filter| filter.columns()).unwrap_or_default();
-    let state = TableState::read_with(table, columns).await?;
-    let planned = plan(&state, &table.metadata, settings, None);
-    Ok(Assessment {
-        refusal: refusal_of(check_files(table, &state))?,
-        work: Some(NativeWork::of_rewrite(
-            &planned,
-            settings,
-            table.metadata.format_version(),
-        )),
-    })
-}
-
-async fn assess_position_deletes(
-    table: &LoadedTable,
-    settings: &PositionDeleteCompaction,
-) -> Result<Assessment, PlanError> {
-    let state = TableState::read(table).await?;
-    let refusal = refusal_of(check_position_delete_files(table, &state))?;
-    let work = if table.metadata.format_version() < FormatVersion::V3 {
-        let plan = position_deletes::plan(&state, &table.metadata, settings, None);
-        NativeWork {
-            encoded_bytes: plan.groups.iter().map(|group| group.input_bytes).sum(),
-            files: plan.groups.iter().map(|group| group.files.len() as u64).sum(),
-            files_considered: plan.files_considered,
-            ..NativeWork::default()
-        }
-    } else {
-        match vectors::plan(&state, &table.metadata, settings, None) {
-            Err(_) => return Ok(Assessment { refusal, work: None }),
-            Ok(plan) => vector_work(&plan),
-        }
-    };
-    Ok(Assessment {
-        refusal,
-        work: Some(work),
-    })
-}
-
-/// Vectors share Puffin files, which are read once.
-fn vector_work(plan: &position_deletes::DeletePlan<vectors::VectorGroup>) -> NativeWork {
-    let files = plan.groups.iter().flat_map(vectors::VectorGroup::files);
-    let sizes: HashSet<(&str, u64)> = files
-        .map(|file| (file.file.file_path(), file.file.file_size_in_bytes()))
-        .collect();
-    NativeWork {
-        encoded_bytes: sizes.iter().map(|(_, bytes)| bytes).sum(),
-        files: sizes.len() as u64,
-        files_considered: plan.files_considered,
-        ..NativeWork::default()
-    }
 }
 
 #[cfg(test)]

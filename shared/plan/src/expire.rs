@@ -61,7 +61,7 @@ pub enum ExpiryError {
 }
 
 /// Whether files may be deleted: `gc.enabled` is not set or `true`, read as strictly as Java reads it.
-fn gc_enabled(metadata: &TableMetadata) -> bool {
+pub(crate) fn gc_enabled(metadata: &TableMetadata) -> bool {
     let value = metadata.properties().get(GC_ENABLED_PROPERTY);
     value.is_none_or(|value| value.eq_ignore_ascii_case("true"))
 }

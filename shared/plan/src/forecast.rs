@@ -12,6 +12,14 @@ use crate::vectors::VectorGroup;
 /// Numbers by name; `None` where only running the action could tell.
 pub type Numbers = BTreeMap<String, Option<u64>>;
 
+/// The numbers that could be told.
+pub fn told(numbers: Numbers) -> BTreeMap<String, u64> {
+    let told = numbers
+        .into_iter()
+        .filter_map(|(name, number)| Some((name, number?)));
+    told.collect()
+}
+
 /// A plan that says what it expects.
 pub trait Forecast {
     /// The numbers.

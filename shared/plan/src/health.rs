@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, HashMap};
 use iceberg::spec::{DataContentType, DataFileFormat};
 use snowpack_catalog::LoadedTable;
 use snowpack_domain::{
-    Action, Compaction, FileStats, JobOptions, OptionError, Preview, Properties, TableHealth, Timestamp,
+    Action, Compaction, Deployment, FileStats, JobOptions, OptionError, OptionValue, Preview, Properties,
+    TableHealth, Timestamp,
 };
 
 use crate::preview::PreviewRequest;
 use crate::state::TableState;
 use crate::types::LiveFile;
 
-/// The health of a table whose current snapshot holds `state`, as of `now`. `deployment` are settings named like the
-/// `snowpack.*` properties without that prefix.
+/// The health of a table whose current snapshot holds `state`, as of `now`.
 pub(crate) fn health_of(
     table: &LoadedTable,
     state: &TableState,
-    deployment: &HashMap<String, String>,
+    deployment: &Deployment,
     now: Timestamp,
 ) -> TableHealth {
     let metadata = &table.metadata;
@@ -29,7 +29,7 @@ pub(crate) fn health_of(
         metadata_location: table.metadata_location.clone(),
         format_version: metadata.format_version() as u8,
         snapshot_id: metadata.current_snapshot_id(),
-        files: file_stats(state, small_below(table, deployment)),
+        files: file_stats(state, small_below(table, &deployment.settings)),
         snapshot_count: metadata.snapshots().len() as u64,
         oldest_snapshot_at: made.map(|millis| Timestamp::from_micros(millis.saturating_mul(1000))),
         manifest_count: state.manifests.len() as u64,
@@ -80,21 +80,37 @@ fn deleted_records(state: &TableState) -> u64 {
     positions.map(|live| live.file.record_count()).sum()
 }
 
+/// What is due.
 fn outlook(
     table: &LoadedTable,
     state: &TableState,
-    deployment: &HashMap<String, String>,
+    deployment: &Deployment,
     now: Timestamp,
 ) -> BTreeMap<Action, Preview> {
     let request = PreviewRequest {
         table,
         state: Ok(state),
-        options: &JobOptions::default(),
+        options: &options(table, deployment),
         deployment,
         now,
     };
     let preview = |action| (action, request.preview(action).unwrap_or_else(Preview::from));
     Action::ALL.into_iter().map(preview).collect()
+}
+
+/// Options under which what is to do is what is due. `rewrite-all` is off: it says what a rewrite takes once there is
+/// one, and under it no table would ever be through. A property that cannot be read is not hidden.
+fn options(table: &LoadedTable, deployment: &Deployment) -> JobOptions {
+    let mut options = JobOptions::default();
+    let properties = Properties {
+        table: table.metadata.properties(),
+        deployment: &deployment.settings,
+    };
+    if Compaction::resolve(&options, properties).is_ok() {
+        let set = options.set(Action::RewriteDataFiles, "rewrite-all", OptionValue::Bool(false));
+        set.expect("the action has this option");
+    }
+    options
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod applying;
 mod arrangement;
+mod assess;
 mod deletes;
 mod equality;
 mod error;
@@ -29,11 +30,12 @@ mod vectors;
 
 pub use applying::{DeleteList, DeleteReach, Deletes, SharedDeletes};
 pub use arrangement::{Arrangement, SortTerm};
+pub use assess::{Assessment, Intent};
 pub use deletes::DeleteIndex;
 pub use error::PlanError;
-pub use estimate::{Assessment, NativeWork, assess, check_options};
+pub use estimate::NativeWork;
 pub use expire::{ExpiryError, ExpiryPlan, deletes_forbidden, plan_expiry};
-pub use forecast::{Forecast, Numbers};
+pub use forecast::{Forecast, Numbers, told};
 pub use live::{plan_position_deletes, plan_rewrite, plan_vectors};
 pub use manifests::{
     ManifestRun, ManifestShelf, PartitionKey, check_manifest_settings, partition_schema, plan_manifests,

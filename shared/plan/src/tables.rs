@@ -1,19 +1,20 @@
 //! The service's `Tables` port over a catalog: what the table cache holds, health, and previews within their budget.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use snowpack_catalog::{Catalog, CatalogError, DatabaseScope, LoadedTable};
-use snowpack_domain::{Action, CacheEntry, JobOptions, Preview, TableHealth, TableId};
+use snowpack_domain::{Action, CacheEntry, Deployment, JobOptions, Preview, TableHealth, TableId};
 use snowpack_service::SystemClock;
 use snowpack_service::ports::{CatalogUnavailable, Clock, HealthUnreadable, ListedTable, NoPreview, Tables};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use crate::assess::filtered_columns;
 use crate::error::PlanError;
 use crate::health::health_of;
-use crate::preview::{PreviewRequest, filtered_columns, needs_state};
+use crate::preview::{PreviewRequest, needs_state};
 use crate::state::TableState;
 
 /// How long a dry run may read live metadata (api.md, Dry run).
@@ -30,7 +31,7 @@ const CACHED_PREFIXES: [&str; 2] = ["snowpack.", "history.expire."];
 #[derive(Debug)]
 pub struct CatalogTables<C, K = SystemClock> {
     catalog: Arc<C>,
-    deployment: Arc<HashMap<String, String>>,
+    deployment: Arc<Deployment>,
     clock: K,
     preview_budget: Duration,
     scope: DatabaseScope,
@@ -49,16 +50,15 @@ impl<C, K: Clone> Clone for CatalogTables<C, K> {
 }
 
 impl<C: Catalog> CatalogTables<C> {
-    /// The tables of this catalog. `deployment` are settings named like the `snowpack.*` properties without
-    /// that prefix.
-    pub fn new(catalog: Arc<C>, deployment: HashMap<String, String>) -> Self {
+    /// The tables of this catalog, maintained by this deployment.
+    pub fn new(catalog: Arc<C>, deployment: Deployment) -> Self {
         Self::with_clock(catalog, deployment, SystemClock)
     }
 }
 
 impl<C: Catalog, K: Clock> CatalogTables<C, K> {
     /// As [`CatalogTables::new`], with ages taken from another clock.
-    pub fn with_clock(catalog: Arc<C>, deployment: HashMap<String, String>, clock: K) -> Self {
+    pub fn with_clock(catalog: Arc<C>, deployment: Deployment, clock: K) -> Self {
         Self {
             catalog,
             deployment: Arc::new(deployment),
@@ -92,11 +92,7 @@ async fn read_state(
 ) -> Result<TableState, NoPreview> {
     let reading = TableState::read_with(table, filtered_columns(table, options));
     let read = timeout_at(until, reading).await;
-    read.map_err(budget_spent)?
-        .map_err(|error| match error.is_transient() {
-            true => NoPreview::Unread(error.to_string()),
-            false => NoPreview::Refused(error.to_string()),
-        })
+    Ok(read.map_err(budget_spent)??)
 }
 
 fn budget_spent(_: Elapsed) -> NoPreview {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use snowpack_catalog::{CatalogConfig, DatabaseScope};
-use snowpack_domain::{DatabaseName, Enrolment, Policy, RunLimits};
+use snowpack_domain::{DatabaseName, Deployment, Enrolment, Policy, RunLimits};
 use snowpack_telemetry::Emf;
 
 use crate::catalog::{catalog, catalog_databases};
 use crate::deployment::deployment;
 use crate::environment::{Environment, Problem, Problems, SettingsError};
+use crate::spark::has_spark;
 use crate::telemetry::metrics;
 
 /// Where jobs are kept and queued on AWS.
@@ -82,6 +83,8 @@ pub struct FunctionSettings {
     pub scope: DatabaseScope,
     /// What is maintained by itself, and the defaults of options and thresholds.
     pub policy: Policy,
+    /// Whether there is a Spark to hand rewrites to.
+    pub has_spark: bool,
     /// What metrics are reported as; absent: not at all.
     pub metrics: Option<Emf>,
 }
@@ -201,6 +204,7 @@ impl FunctionSettings {
         let catalog = problems.note_all(catalog(environment));
         let scope = problems.note_all(catalog_databases(environment));
         let policy = problems.note_all(policy(environment));
+        let has_spark = problems.note(has_spark(environment));
         let metrics = problems.note_all(metrics(environment));
         let settings = (|| {
             Some(Self {
@@ -208,10 +212,19 @@ impl FunctionSettings {
                 catalog: catalog?,
                 scope: scope?,
                 policy: policy?,
+                has_spark: has_spark?,
                 metrics: metrics?,
             })
         })();
         problems.or(settings)
+    }
+
+    /// What all tables are maintained by, as far as they do not say otherwise.
+    pub fn deployment(&self) -> Deployment {
+        Deployment {
+            settings: self.policy.deployment.clone(),
+            has_spark: self.has_spark,
+        }
     }
 }
 
@@ -239,6 +252,20 @@ mod tests {
         assert_eq!(names, ["offers", "sales.eu"]);
         assert_eq!(policy.enrolment, Enrolment::OptIn);
         assert_eq!(policy.deployment["min_input_files"], "6");
+        assert!(!settings.has_spark);
+    }
+
+    #[test]
+    fn any_function_knows_whether_there_is_spark() {
+        let given = [
+            ("SNOWPACK_TABLE_NAME", "snowpack"),
+            ("SNOWPACK_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
+        ];
+        for (application, expected) in [("00f1", true), ("", false)] {
+            let with = [&given[..], &[("SNOWPACK_SPARK_APPLICATION_ID", application)]].concat();
+            let settings = FunctionSettings::read(&Environment::from_pairs(with)).unwrap();
+            assert_eq!(settings.deployment().has_spark, expected);
+        }
     }
 
     #[test]

@@ -54,6 +54,14 @@ pub fn spark(environment: &Environment) -> Result<Option<SparkSettings>, Setting
     problems.or(settings.map(Some))
 }
 
+/// Whether the deployment has an application. Only its worker needs to know more of it.
+///
+/// # Errors
+/// A [`Problem`] when the variable is not text.
+pub(crate) fn has_spark(environment: &Environment) -> Result<bool, Problem> {
+    Ok(environment.text(APPLICATION)?.is_some())
+}
+
 fn location(environment: &Environment) -> Result<&str, Problem> {
     let given = environment.required(LOCATION)?.trim_end_matches('/');
     let prefix = given.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));

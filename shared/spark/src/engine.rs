@@ -1,23 +1,22 @@
 //! The engine that hands over: it decides for each action between the native engine and a run of Spark, starts such
 //! runs, looks how they are, and turns what they leave into results.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use snowpack_catalog::{Catalog, CatalogError, LoadedTable};
 use snowpack_domain::{
-    Action, ActionResult, Compaction, Duration, EngineCase, EngineChoice, EngineDecision, HandOver,
-    JobOptions, OptionError, PositionDeleteCompaction, Progress, Properties, RemoteRun, TableId,
-    Verification, choose_engine,
+    Action, ActionResult, Duration, EngineChoice, EngineDecision, HandOver, JobOptions, Metric, OptionError,
+    Progress, RemoteRun, TableId,
 };
-use snowpack_plan::{Assessment, NativeWork, PlanError, assess, check_metadata, check_options};
+use snowpack_plan::{Intent, NativeWork, PlanError, told};
 use snowpack_service::ports::{
     ActionStop, Clock, Engine, Provenance, RemoteError, RunStatus, SparkRuns, Supervisor,
 };
 use snowpack_telemetry::events::{REMOTE_RUN_ENDED, REMOTE_RUN_STARTED};
 
 use crate::order::{OrderError, order, token};
-use crate::output::{OutputError, read_output};
+use crate::output::{OutputError, beside, read_output};
 
 /// Between two looks at a run, in seconds: a tenth of its age, as far as these bounds. A small run is noticed soon, a
 /// long one costs little; SQS delays no message beyond 900 s.
@@ -56,61 +55,25 @@ impl<N: Engine, C: Catalog, K: Clock, R: SparkRuns> HandingOver<N, C, K, R> {
         }
     }
 
-    fn properties<'a>(&'a self, table: &'a LoadedTable) -> Properties<'a> {
-        Properties {
-            table: table.metadata.properties(),
+    fn intent<'a>(&'a self, table: &'a LoadedTable, action: Action, options: &'a JobOptions) -> Intent<'a> {
+        Intent {
+            table,
+            action,
+            options,
             deployment: &self.deployment,
+            now: self.clock.now(),
         }
     }
 
-    /// Decides before anything was read but the metadata file. What only a plan tells is decided when the action runs.
-    fn decide_early(
-        &self,
-        table: &LoadedTable,
-        action: Action,
-        options: &JobOptions,
-    ) -> Result<EngineDecision, Stop> {
-        let refusal = match check_metadata(table) {
-            Err(PlanError::Unsupported { reason, .. }) => Some(reason),
-            checked => checked.map(|()| None)?,
-        };
-        self.decide(table, action, options, Assessment { refusal, work: None })
-    }
-
-    fn decide(
-        &self,
-        table: &LoadedTable,
-        action: Action,
-        options: &JobOptions,
-        assessed: Assessment,
-    ) -> Result<EngineDecision, Stop> {
-        let properties = self.properties(table);
-        let verify = match action {
-            Action::RewriteDataFiles => Compaction::resolve(options, properties)?.verify,
-            Action::RewritePositionDeleteFiles => {
-                PositionDeleteCompaction::resolve(options, properties)?.verify
-            }
-            _ => Verification::default(),
-        };
-        let case = EngineCase {
-            action,
-            refusal: assessed.refusal,
-            native: assessed.work.map(|work| work.estimate()),
-            native_only: (verify == Verification::Content).then(|| format!("verify={verify}")),
-            has_spark: self.runs.is_some(),
-        };
-        Ok(choose_engine(HandOver::resolve(properties)?, &case))
-    }
-
+    /// Decides by the metadata file alone. What only a plan tells is decided when the action runs.
     async fn check(&self, table: &TableId, action: Action, options: &JobOptions) -> Result<(), Stop> {
         let loaded = self.catalog.load(table).await?;
-        match self.decide_early(&loaded, action, options)? {
+        let intent = self.intent(&loaded, action, options);
+        match intent.decide(&intent.glance()?, self.runs.is_some())? {
             EngineDecision::Native => Ok(self.native.preflight(table, &[action], options).await?),
             EngineDecision::Refuse { why } => Err(Stop::Refused(why)),
-            EngineDecision::Spark { .. } => {
-                // Spark would read them too, but not as strictly: a filter may do no more than it does natively.
-                Ok(check_options(&loaded, action, options, self.properties(&loaded))?)
-            }
+            // Spark would read them too, but not as strictly: a filter may do no more than it does natively.
+            EngineDecision::Spark { .. } => Ok(intent.check_options()?),
         }
     }
 
@@ -124,18 +87,26 @@ impl<N: Engine, C: Catalog, K: Clock, R: SparkRuns> HandingOver<N, C, K, R> {
             return self.look(errand, run).await;
         }
         let table = self.catalog.load(errand.table).await?;
-        let settings = HandOver::resolve(self.properties(&table))?;
-        if settings.choice == EngineChoice::Native {
+        let intent = self.intent(&table, action, errand.options);
+        if HandOver::resolve(intent.properties())?.choice == EngineChoice::Native {
             return self.run_natively(errand, supervisor).await;
         }
-        let assessed = assess(&table, action, errand.options, self.properties(&table)).await?;
-        let work = assessed.work;
-        match self.decide(&table, action, errand.options, assessed)? {
+        let known = intent.assess().await?;
+        match intent.decide(&known, self.runs.is_some())? {
             EngineDecision::Native => self.run_natively(errand, supervisor).await,
             EngineDecision::Refuse { why } => Err(Stop::Refused(why)),
-            EngineDecision::Spark { why } => match work.filter(NativeWork::is_nothing) {
-                Some(nothing) => Ok(nothing_to_do(action, &nothing)),
-                None => self.start(errand, &table, &why, supervisor.as_ref()).await,
+            EngineDecision::Spark { why } => match known.work.filter(NativeWork::is_nothing) {
+                Some(nothing) => Ok(nothing_to_do(action, &nothing, told(known.forecast))),
+                None => {
+                    let id = self.start(&intent, errand.provenance, supervisor.as_ref(), &why);
+                    let run = RemoteRun {
+                        action,
+                        id: id.await?,
+                        started_at: self.clock.now(),
+                        predicted: told(known.forecast),
+                    };
+                    Err(going_on(run, Duration::from_seconds(0)))
+                }
             },
         }
     }
@@ -156,24 +127,22 @@ impl<N: Engine, C: Catalog, K: Clock, R: SparkRuns> HandingOver<N, C, K, R> {
         Ok(run.await?)
     }
 
+    /// Starts a run, and returns its id.
     async fn start<S: Supervisor>(
         &self,
-        errand: &Errand<'_>,
-        table: &LoadedTable,
-        why: &str,
+        intent: &Intent<'_>,
+        provenance: &Provenance,
         supervisor: &S,
-    ) -> Result<ActionResult, Stop> {
-        let Errand { action, .. } = *errand;
-        let now = self.clock.now();
-        let properties = self.properties(table);
-        let order = order(
-            errand.table,
+        why: &str,
+    ) -> Result<String, Stop> {
+        let Intent {
+            table,
             action,
-            errand.options,
-            properties,
-            errand.provenance,
+            options,
             now,
-        )?;
+            ..
+        } = *intent;
+        let order = order(&table.id, action, options, intent.properties(), provenance, now)?;
         supervisor.progress(Progress {
             action,
             done: 0,
@@ -184,18 +153,13 @@ impl<N: Engine, C: Catalog, K: Clock, R: SparkRuns> HandingOver<N, C, K, R> {
         let id = self.runs()?.start(&order).await?;
         tracing::info!(
             event = REMOTE_RUN_STARTED.name,
-            table = %errand.table,
+            table = %table.id,
             %action,
             run = id,
             token = order.token,
             cause = %why
         );
-        let run = RemoteRun {
-            action,
-            id,
-            started_at: now,
-        };
-        Err(going_on(run, Duration::from_seconds(0)))
+        Ok(id)
     }
 
     /// Looks how the run is; its end is the action's.
@@ -238,7 +202,10 @@ impl<N: Engine, C: Catalog, K: Clock, R: SparkRuns> HandingOver<N, C, K, R> {
         };
         match (status, output) {
             (RunStatus::Failed(reason), output) => Err(failure_of(run, reason, output.as_deref())),
-            (_, Some(document)) => Ok(Some(read_output(run.action, &document, age)?)),
+            (_, Some(document)) => {
+                let result = read_output(run.action, &document, age)?;
+                Ok(Some(beside(&run.predicted, result)))
+            }
             (_, None) => Err(Stop::NoOutput(id())),
         }
     }
@@ -275,8 +242,8 @@ fn failure_of(run: &RemoteRun, reason: String, output: Option<&str>) -> Stop {
     }
 }
 
-/// Starting Spark for nothing costs minutes and money.
-fn nothing_to_do(action: Action, work: &NativeWork) -> ActionResult {
+/// Starting Spark for nothing costs minutes and money. What the plan says is what was done.
+fn nothing_to_do(action: Action, work: &NativeWork, predicted: BTreeMap<String, u64>) -> ActionResult {
     let noun = match action {
         Action::RewriteDataFiles => "data",
         _ => "position delete",
@@ -288,8 +255,11 @@ fn nothing_to_do(action: Action, work: &NativeWork) -> ActionResult {
             work.files_considered
         )),
         elapsed_seconds: 0.0,
-        metrics: Default::default(),
-        predicted: Default::default(),
+        metrics: predicted
+            .iter()
+            .map(|(name, count)| (name.clone(), Metric::Count(*count)))
+            .collect(),
+        predicted,
         preview: None,
     }
 }

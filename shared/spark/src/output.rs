@@ -77,6 +77,15 @@ pub fn read_output(action: Action, document: &str, elapsed: Duration) -> Result<
     })
 }
 
+/// The result beside what the plan expected of the numbers it has.
+pub(crate) fn beside(predicted: &BTreeMap<String, u64>, mut result: ActionResult) -> ActionResult {
+    let known = predicted
+        .iter()
+        .filter(|(name, _)| result.metrics.contains_key(*name));
+    result.predicted = known.map(|(name, number)| (name.clone(), *number)).collect();
+    result
+}
+
 type Told = (String, Vec<(&'static str, u64)>);
 
 /// The one row of a procedure's result.

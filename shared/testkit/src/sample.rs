@@ -53,6 +53,7 @@ fn remote_run(started_at: Timestamp) -> RemoteRun {
         action: Action::RewriteDataFiles,
         id: "00f1".into(),
         started_at,
+        predicted: [("files_in".to_owned(), 6)].into(),
     }
 }
 

@@ -18,7 +18,7 @@ pub use run::{decode_run, encode_run};
 use snowpack_domain::Job;
 
 /// The version of the job document written. Older ones are read: what they lack has a default.
-pub const JOB_FORMAT: u32 = 3;
+pub const JOB_FORMAT: u32 = 4;
 /// The version of the health document written and read.
 pub const HEALTH_FORMAT: u32 = 1;
 /// The version of the run document written and read.

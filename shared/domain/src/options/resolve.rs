@@ -16,6 +16,15 @@ const DEFAULT_SNAPSHOT_AGE_DAYS: i64 = 5;
 /// Snapshots kept whatever their age; Iceberg's own default of 1 leaves no room to look back.
 const DEFAULT_SNAPSHOTS_TO_KEEP: u32 = 3;
 
+/// What a deployment says of all its tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deployment {
+    /// Settings named like the `snowpack.*` properties without that prefix.
+    pub settings: HashMap<String, String>,
+    /// Whether its workers can start Spark. Without it, what only Spark may do is refused, here as there.
+    pub has_spark: bool,
+}
+
 /// Where values not given with the job come from.
 #[derive(Clone, Copy, Debug)]
 pub struct Properties<'a> {

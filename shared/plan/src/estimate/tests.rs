@@ -1,13 +1,10 @@
-//! Work by kind of file, times by kind of work, and refusals that do not hide the work.
+//! Work by kind of file, and times by kind of work.
 
-use std::collections::HashMap;
-
-use iceberg::spec::{DataContentType, DataFileFormat};
-use serde_json::json;
-use snowpack_domain::OptionValue;
+use iceberg::spec::DataContentType;
 
 use super::*;
-use crate::fixture::{DiskTable, Entry, FileOf, metadata, settings, state};
+use crate::fixture::{FileOf, metadata, settings, state};
+use crate::rewrite::plan;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -92,66 +89,4 @@ fn times_grow_with_the_work_and_saturate() {
     };
     assert_eq!(seconds(read_back) / 2, seconds(copied));
     assert!(seconds(encoded(u64::MAX)) > 0);
-}
-
-async fn table_of(files: Vec<FileOf>) -> DiskTable {
-    let mut table = DiskTable::new();
-    let entries = files.into_iter().map(Entry::Added).collect();
-    let manifest = table.manifest("m.avro", true, entries).await;
-    table.commit(vec![manifest]).await;
-    table
-}
-
-async fn assess_it(table: &DiskTable, action: Action, options: &JobOptions) -> Result<Assessment, PlanError> {
-    let table = table.load();
-    let properties = Properties {
-        table: table.metadata.properties(),
-        deployment: &HashMap::new(),
-    };
-    assess(&table, action, options, properties).await
-}
-
-#[tokio::test]
-async fn a_refused_table_is_planned_all_the_same() {
-    let orc = |file: FileOf| {
-        file.with(|file| {
-            file.file_format(DataFileFormat::Orc);
-        })
-    };
-    let table = table_of(files(6, 10).into_iter().map(orc).collect()).await;
-    let assessed = assess_it(&table, Action::RewriteDataFiles, &JobOptions::default())
-        .await
-        .unwrap();
-    assert!(assessed.refusal.unwrap().contains("orc"));
-    assert_eq!(assessed.work.unwrap().files, 6);
-    let deletes = assess_it(&table, Action::RewritePositionDeleteFiles, &JobOptions::default())
-        .await
-        .unwrap();
-    assert_eq!(
-        (deletes.refusal, deletes.work.unwrap().is_nothing()),
-        (None, true)
-    );
-}
-
-#[tokio::test]
-async fn of_an_encrypted_table_nothing_is_read() {
-    let mut table = DiskTable::new();
-    table.json["properties"] = json!({"encryption.key-id": "k"});
-    for action in Action::ALL {
-        let assessed = assess_it(&table, action, &JobOptions::default()).await.unwrap();
-        assert!(assessed.refusal.unwrap().contains("encrypted"), "{action}");
-        assert_eq!(assessed.work, None);
-    }
-}
-
-#[tokio::test]
-async fn options_are_checked_whoever_will_do_it() {
-    let table = table_of(files(2, 10)).await;
-    let mut options = JobOptions::default();
-    let filter = OptionValue::Text("id in (select 1)".into());
-    options.set(Action::RewriteDataFiles, "where", filter).unwrap();
-    let refused = assess_it(&table, Action::RewriteDataFiles, &options)
-        .await
-        .unwrap_err();
-    assert!(refused.to_string().contains("where"), "{refused}");
 }

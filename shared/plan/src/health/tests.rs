@@ -10,7 +10,7 @@ use crate::fixture::{DiskTable, FileOf, state};
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_500_000_000);
 
 fn health(table: &DiskTable, state: &TableState) -> TableHealth {
-    health_of(&table.load(), state, &HashMap::new(), NOW)
+    health_of(&table.load(), state, &Deployment::default(), NOW)
 }
 
 fn sources(health: &TableHealth) -> Vec<PreviewSource> {
@@ -132,4 +132,66 @@ fn what_cannot_be_planned_leaves_the_rest_of_the_report() {
         (rewrite.source, health.files.small_files),
         (PreviewSource::None, 1)
     );
+}
+
+#[test]
+fn rewrite_all_makes_nothing_due() {
+    let asked = |value: &str| {
+        let mut table = DiskTable::new();
+        table.json["properties"] = json!({"snowpack.rewrite_data_rewrite_all": value});
+        table
+    };
+    let right = FileOf::data("right", 512 << 20);
+    let in_shape = state(vec![right.clone()], vec![]);
+    let due = |table: &DiskTable, state| health(table, state).expects(Action::RewriteDataFiles, "files_in");
+    assert_eq!(
+        due(&asked("true"), &in_shape),
+        Some(0),
+        "rewritten once, it would be due again"
+    );
+    let small = (0..6).map(|index| FileOf::data(&format!("f{index}"), 10));
+    let mixed = state(small.chain([right]).collect(), vec![]);
+    assert_eq!(
+        due(&asked("true"), &mixed),
+        Some(6),
+        "what is due anyway still is"
+    );
+    let unreadable = health(&asked("maybe"), &in_shape);
+    let rewrite = &unreadable.outlook[&Action::RewriteDataFiles];
+    assert_eq!(rewrite.source, PreviewSource::None);
+    assert!(
+        rewrite
+            .note
+            .as_ref()
+            .unwrap()
+            .contains("rewrite_data_rewrite_all")
+    );
+}
+
+#[test]
+fn what_nobody_would_do_here_is_not_in_the_outlook() {
+    let orc = |index| {
+        FileOf::data(&format!("f{index}.orc"), 10).with(|file| {
+            file.file_format(DataFileFormat::Orc);
+        })
+    };
+    let state = state((0..6).map(orc).collect(), vec![]);
+    for (engine, has_spark, sources) in [
+        ("spark", true, [PreviewSource::Live; 2]),
+        ("auto", true, [PreviewSource::Live; 2]),
+        ("spark", false, [PreviewSource::None; 2]),
+        ("auto", false, [PreviewSource::None, PreviewSource::Live]),
+    ] {
+        let mut table = DiskTable::new();
+        table.json["properties"] = json!({"snowpack.engine": engine});
+        let deployment = Deployment {
+            has_spark,
+            ..Deployment::default()
+        };
+        let outlook = health_of(&table.load(), &state, &deployment, NOW).outlook;
+        let rewrites = [Action::RewriteDataFiles, Action::RewritePositionDeleteFiles];
+        let found = rewrites.map(|action| outlook[&action].source);
+        assert_eq!(found, sources, "{engine} {has_spark}");
+        assert_eq!(outlook[&Action::ExpireSnapshots].source, PreviewSource::Live);
+    }
 }

@@ -1,6 +1,6 @@
 //! The numbers of each action, and what is said where there are none.
 
-use iceberg::spec::DataContentType;
+use iceberg::spec::{DataContentType, DataFileFormat};
 use serde_json::json;
 
 use super::*;
@@ -13,7 +13,10 @@ fn try_preview(table: &DiskTable, state: &TableState, action: Action) -> Result<
         table: &table.load(),
         state: Ok(state),
         options: &JobOptions::default(),
-        deployment: &HashMap::new(),
+        deployment: &Deployment {
+            has_spark: true,
+            ..Deployment::default()
+        },
         now: NOW,
     };
     request.preview(action)
@@ -84,7 +87,7 @@ async fn an_expiry_needs_no_manifests() {
         table: &table.load(),
         state: Err(NoPreview::Unread("unread".to_owned())),
         options: &JobOptions::default(),
-        deployment: &HashMap::new(),
+        deployment: &Deployment::default(),
         now: NOW,
     };
     let preview = request.preview(Action::ExpireSnapshots).unwrap();
@@ -157,17 +160,24 @@ async fn manifests_are_counted_as_a_rewrite_would_leave_them() {
     assert_eq!((preview.source, preview.note), (PreviewSource::Live, None));
 }
 
-#[test]
-fn a_rewrite_that_goes_to_spark_says_so_with_its_numbers() {
+fn orc_files() -> TableState {
     let orc = |index| {
         FileOf::data(&format!("f{index}"), 60 << 20).with(|file| {
-            file.file_format(iceberg::spec::DataFileFormat::Orc);
+            file.file_format(DataFileFormat::Orc);
         })
     };
-    let state = state((0..6).map(orc).collect(), vec![]);
+    state((0..6).map(orc).collect(), vec![])
+}
+
+#[test]
+fn a_rewrite_that_goes_to_spark_says_so_with_its_numbers() {
+    let state = orc_files();
     let mut table = DiskTable::new();
     let refused = refusal(&table, &state, Action::RewriteDataFiles);
-    assert!(refused.contains("only Parquet is supported"), "{refused}");
+    assert!(
+        refused.starts_with("db.t cannot be maintained") && refused.contains("only Parquet is supported"),
+        "{refused}"
+    );
     table.json["properties"] = json!({"snowpack.engine": "auto"});
     let preview = preview_of(&table, &state, Action::RewriteDataFiles);
     assert!(
@@ -181,4 +191,71 @@ fn a_rewrite_that_goes_to_spark_says_so_with_its_numbers() {
     table.json["properties"] = json!({"snowpack.engine": "auto", "snowpack.verify": "content"});
     let unsafe_there = refusal(&table, &state, Action::RewriteDataFiles);
     assert!(unsafe_there.contains("verify=content"), "{unsafe_there}");
+}
+
+#[test]
+fn without_spark_a_dry_run_refuses_what_a_job_would_be_refused() {
+    let (options, state) = (JobOptions::default(), orc_files());
+    let preview = |engine: &str, action| {
+        let mut table = DiskTable::new();
+        table.json["properties"] = json!({"snowpack.engine": engine});
+        let request = PreviewRequest {
+            table: &table.load(),
+            state: Ok(&state),
+            options: &options,
+            deployment: &Deployment::default(),
+            now: NOW,
+        };
+        request.preview(action)
+    };
+    for action in [Action::RewriteDataFiles, Action::RewritePositionDeleteFiles] {
+        let refused = preview("spark", action).unwrap_err();
+        assert!(
+            matches!(&refused, NoPreview::Refused(why) if why.contains("SNOWPACK_SPARK_APPLICATION_ID")),
+            "{refused:?}"
+        );
+    }
+    let native = preview("auto", Action::RewriteDataFiles).unwrap_err();
+    assert!(
+        matches!(&native, NoPreview::Refused(why) if why.contains("only Parquet is supported")),
+        "{native:?}"
+    );
+    for action in [Action::ExpireSnapshots, Action::RewriteManifests] {
+        assert_eq!(
+            preview("spark", action).unwrap().source,
+            PreviewSource::Live,
+            "{action}"
+        );
+    }
+}
+
+#[test]
+fn what_metadata_refuses_goes_to_spark_with_the_numbers_there_are() {
+    let (mut table, state) = (DiskTable::new(), TableState::empty());
+    let properties = json!({"snowpack.engine": "auto", "encryption.key-id": "k"});
+    table.json["properties"] = properties.clone();
+    for action in [
+        Action::RewriteDataFiles,
+        Action::RewritePositionDeleteFiles,
+        Action::RewriteManifests,
+    ] {
+        let unknown = refusal(&table, &state, action);
+        assert!(
+            unknown.contains("handed to Spark") && unknown.contains("encrypted"),
+            "{unknown}"
+        );
+    }
+    let expiry = preview_of(&table, &state, Action::ExpireSnapshots);
+    assert!(
+        expiry.note.as_ref().unwrap().contains("handed to Spark"),
+        "{expiry:?}"
+    );
+    assert_eq!(number(&expiry, "snapshots"), Some(0));
+    assert!(refusal(&table, &state, Action::RemoveOrphanFiles).contains("encrypted"));
+    table.json["properties"]["gc.enabled"] = json!("false");
+    let no_gc = refusal(&table, &state, Action::ExpireSnapshots);
+    assert!(
+        no_gc.contains("gc.enabled"),
+        "Spark's procedure fails there: {no_gc}"
+    );
 }

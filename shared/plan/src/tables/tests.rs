@@ -51,7 +51,7 @@ fn listed() -> ListedTable {
 }
 
 fn tables(answer: Answer) -> CatalogTables<OneTable> {
-    CatalogTables::new(Arc::new(OneTable(answer)), HashMap::new())
+    CatalogTables::new(Arc::new(OneTable(answer)), Deployment::default())
 }
 
 async fn find(error: fn() -> CatalogError) -> Result<Option<CacheEntry>, CatalogUnavailable> {

@@ -119,6 +119,7 @@ impl Engine for RemoteEngine {
             action,
             id,
             started_at: snowpack_domain::Timestamp::from_micros(5),
+            predicted: Default::default(),
         }))
     }
 

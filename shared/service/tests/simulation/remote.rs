@@ -87,6 +87,7 @@ pub(crate) async fn hand_over(
         action,
         id: token,
         started_at: process.clock.now(),
+        predicted: Default::default(),
     })
 }
 

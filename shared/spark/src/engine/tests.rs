@@ -229,6 +229,7 @@ fn remembered(started_at: i64) -> Holder {
             action: REWRITE,
             id: "00f1".into(),
             started_at: At(started_at).now(),
+            predicted: [("files_in".to_owned(), 7), ("rows_in".to_owned(), 99)].into(),
         }),
         ..Holder::default()
     }
@@ -287,6 +288,10 @@ async fn spark_is_not_started_for_nothing() {
         result.outcome,
         Ok("Nothing to do: none of 0 data files needs a rewrite".into())
     );
+    assert_eq!(
+        (&result.metrics["files_in"], result.predicted["files_in"]),
+        (&Metric::Count(0), 0)
+    );
     assert!(scene.orders().is_empty() && scene.native_runs().is_empty());
 }
 
@@ -339,6 +344,25 @@ async fn the_end_of_a_run_is_the_actions() {
     assert_eq!(
         (result.elapsed_seconds, &result.metrics["files_in"]),
         (90.0, &Metric::Count(6))
+    );
+    let predicted = [("files_in".to_owned(), 7)].into();
+    assert_eq!(result.predicted, predicted, "Spark does not count rows");
+}
+
+#[tokio::test]
+async fn a_run_remembers_what_the_plan_expected() {
+    let scene = scene_at(0, &encrypted("auto"), true);
+    let stop = scene
+        .run(Action::ExpireSnapshots, Holder::default())
+        .await
+        .unwrap_err();
+    let ActionStop::Elsewhere { run, .. } = stop else {
+        panic!("{stop:?}");
+    };
+    assert_eq!(run.predicted["snapshots"], 0);
+    assert!(
+        !run.predicted.contains_key("data_files"),
+        "nobody can tell before"
     );
 }
 
@@ -409,6 +433,17 @@ async fn without_spark_a_table_that_asks_for_it_is_refused_in_words() {
         scene.engine.abandon(&run).await,
         Err(RemoteError::Refused(_))
     ));
+}
+
+#[tokio::test]
+async fn what_sparks_procedure_refuses_is_not_handed_to_it() {
+    let mut properties = encrypted("auto");
+    properties["gc.enabled"] = json!("false");
+    let scene = scene_at(0, &properties, true);
+    let refused = scene
+        .preflight(Action::ExpireSnapshots, &JobOptions::default())
+        .await;
+    assert!(refused.unwrap_err().contains("gc.enabled"));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The job document itself: members in the order they are written.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use snowpack_domain::{Action, Fence, Job, JobId, JobStatus, Lease, Progress, RemoteRun, TableId, Timestamp};
 
@@ -49,6 +51,9 @@ struct RunDocument {
     action: String,
     id: String,
     started_at: i64,
+    /// Since format 4.
+    #[serde(default)]
+    predicted: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +106,7 @@ impl From<&RemoteRun> for RunDocument {
             action: run.action.to_string(),
             id: run.id.clone(),
             started_at: run.started_at.as_micros(),
+            predicted: run.predicted.clone(),
         }
     }
 }
@@ -111,6 +117,7 @@ impl RunDocument {
             action: action(&self.action)?,
             id: self.id,
             started_at: Timestamp::from_micros(self.started_at),
+            predicted: self.predicted,
         })
     }
 }

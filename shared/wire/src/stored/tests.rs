@@ -10,7 +10,8 @@ use snowpack_domain::{
 
 use super::*;
 
-const GOLDEN: &str = include_str!("job-format-3.json");
+const GOLDEN: &str = include_str!("job-format-4.json");
+const FORMAT_3: &str = include_str!("job-format-3.json");
 const FORMAT_2: &str = include_str!("job-format-2.json");
 const FORMAT_1: &str = include_str!("job-format-1.json");
 
@@ -68,7 +69,7 @@ fn full_job() -> Job {
                 outcome: Ok("Compacted 847 files into 52 files".into()),
                 elapsed_seconds: 124.8,
                 metrics,
-                predicted: BTreeMap::new(),
+                predicted: BTreeMap::from([("files_in".to_owned(), 847)]),
                 preview: Some(preview),
             },
             ActionResult {
@@ -100,6 +101,7 @@ fn full_job() -> Job {
             action: Action::ExpireSnapshots,
             id: "00f1".into(),
             started_at: Timestamp::from_micros(1_777_127_401_500_000),
+            predicted: BTreeMap::from([("snapshots".to_owned(), 9)]),
         }),
     }
 }
@@ -113,6 +115,9 @@ fn the_document_keeps_its_form() {
 #[test]
 fn older_formats_are_read() {
     let mut older = full_job();
+    older.results[0].predicted.clear();
+    older.remote_run.as_mut().unwrap().predicted.clear();
+    assert_eq!(decode_job(FORMAT_3).unwrap(), older);
     older.remote_run = None;
     assert_eq!(decode_job(FORMAT_2).unwrap(), older);
     older.last_fault = None;
@@ -122,7 +127,7 @@ fn older_formats_are_read() {
 #[test]
 fn other_formats_and_unknown_members_are_refused() {
     for format in [0, JOB_FORMAT + 1] {
-        let other = GOLDEN.replacen("\"format\":3", &format!("\"format\":{format}"), 1);
+        let other = GOLDEN.replacen("\"format\":4", &format!("\"format\":{format}"), 1);
         assert!(matches!(decode_job(&other), Err(StoredError::UnknownFormat(named)) if named == format));
     }
     let unknown = GOLDEN.replacen("\"attempt\"", "\"priority\":1,\"attempt\"", 1);
