@@ -1,11 +1,12 @@
 //! Opens the catalog the flags or environment name, and reads a table's work from the command line.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use snowpack_aws::S3StorageFactory;
 use snowpack_catalog::{AnyCatalog, CatalogConfig};
-use snowpack_domain::{Action, Deployment, JobOptions, OptionValue, TableId};
+use snowpack_domain::{Action, JobOptions, OptionValue, TableId};
 use snowpack_settings::Environment;
 
 use crate::args::{CatalogArgs, WorkArgs};
@@ -47,16 +48,14 @@ fn config(args: &CatalogArgs, kind: &str) -> anyhow::Result<CatalogConfig> {
     Ok(config.map_err(|error| UsageError(error.to_string()))?)
 }
 
-/// Defaults of action options from the environment. Local commands have no Spark, whatever it says.
+/// Defaults of action options from the environment.
 ///
 /// # Errors
 /// When a `SNOWPACK_*` variable has a bad value.
-pub(crate) fn deployment() -> anyhow::Result<Deployment> {
-    let settings = snowpack_settings::deployment(&Environment::new(std::env::vars_os()))?;
-    Ok(Deployment {
-        settings,
-        has_spark: false,
-    })
+pub(crate) fn deployment() -> anyhow::Result<HashMap<String, String>> {
+    Ok(snowpack_settings::deployment(&Environment::new(
+        std::env::vars_os(),
+    ))?)
 }
 
 /// A table and what to do to it, checked.

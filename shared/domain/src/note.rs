@@ -75,7 +75,7 @@ mod tests {
     fn a_note_outlives_slices_attempts_and_leases() {
         let Pair { job, lock } = noted();
         let held = job.fence;
-        let beaten = heartbeat(job.clone(), held, None, at(5)).unwrap();
+        let beaten = heartbeat(job, held, None, at(5)).unwrap();
         let not_replaced = keep_note(beaten, held, None).unwrap();
         for handed_back in [
             yield_slice(not_replaced.clone(), held).unwrap(),

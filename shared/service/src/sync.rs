@@ -188,13 +188,15 @@ impl<S: JobStore, T: Tables> Sync<'_, S, T> {
             .filter(|listed| is_left(listed) && may_have_changed(listed, cached.get(&listed.table)));
         let waiting: Vec<_> = waiting.map(|listed| listed.table).collect();
         let tables = self.tables;
-        let find = |table| async move {
-            match limit.is_reached() {
-                true => None,
-                false => Some((table, in_time::find(tables, table).await)),
-            }
-        };
-        let finds: Vec<_> = waiting.iter().map(find).collect();
+        let mut finds = Vec::new();
+        for table in &waiting {
+            finds.push(async move {
+                match limit.is_reached() {
+                    true => None,
+                    false => Some((table, in_time::find(tables, table).await)),
+                }
+            });
+        }
         let mut finds = std::pin::pin!(stream::iter(finds).buffer_unordered(CONCURRENT_READS));
         let (mut read, mut changed) = (0, Vec::new());
         while let Some(found) = finds.next().await {

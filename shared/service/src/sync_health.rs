@@ -3,7 +3,6 @@
 //! Tables take turns in the order of their names, behind the last one that an earlier sync had no time to go beyond. So
 //! each gets its turn, however many others cannot be read or take all the time there is.
 
-
 use futures::stream::{self, StreamExt};
 use snowpack_domain::{CacheEntry, Lock, TableHealth, TableId};
 use snowpack_telemetry::events::HEALTH_SYNC_COMPLETED;
@@ -96,13 +95,15 @@ where
     T: Tables,
     C: Clock,
 {
-    let read = |stale: &'_ Stale| async move {
-        match limit.is_reached() {
-            true => None,
-            false => Some((stale, book.live(&stale.entry.table).await)),
-        }
-    };
-    let reads: Vec<_> = window.iter().map(read).collect();
+    let mut reads = Vec::new();
+    for stale in window {
+        reads.push(async move {
+            match limit.is_reached() {
+                true => None,
+                false => Some((stale, book.live(&stale.entry.table).await)),
+            }
+        });
+    }
     let mut reads = std::pin::pin!(stream::iter(reads).buffer_unordered(CONCURRENT_READS));
     let mut begun = 0;
     while let Some(read) = reads.next().await {

@@ -233,7 +233,7 @@ fn without_spark_a_dry_run_refuses_what_a_job_would_be_refused() {
 fn what_metadata_refuses_goes_to_spark_with_the_numbers_there_are() {
     let (mut table, state) = (DiskTable::new(), TableState::empty());
     let properties = json!({"snowpack.engine": "auto", "encryption.key-id": "k"});
-    table.json["properties"] = properties.clone();
+    table.json["properties"] = properties;
     for action in [
         Action::RewriteDataFiles,
         Action::RewritePositionDeleteFiles,

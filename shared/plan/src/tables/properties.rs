@@ -62,10 +62,10 @@ mod tests {
 
     use super::*;
 
-    fn cached(properties: HashMap<String, String>) -> CacheEntry {
+    fn cached(properties: &HashMap<String, String>) -> CacheEntry {
         let table = TableId::new("db", "t").unwrap();
         CacheEntry {
-            properties: cached_properties(&table, &properties),
+            properties: cached_properties(&table, properties),
             table,
             location: None,
             metadata_location: None,
@@ -87,7 +87,7 @@ mod tests {
             ("gc.enabled", "false"),
             ("comment", "no matter"),
         ];
-        let entry = cached(pairs.map(|(name, value)| (name.into(), value.into())).into());
+        let entry = cached(&pairs.map(|(name, value)| (name.into(), value.into())).into());
         assert_eq!(entry.properties.len(), 3);
         assert_eq!(entry.thresholds(&HashMap::new()).unwrap().min_input_files, 7);
     }
@@ -100,7 +100,7 @@ mod tests {
             ("compaction_skip", long("false")),
             ("snowpack.maintenance_enabled", "ü".repeat(300_000)),
         ] {
-            let entry = cached(HashMap::from([
+            let entry = cached(&HashMap::from([
                 (name.to_owned(), value),
                 ("snowpack.x".to_owned(), "1".to_owned()),
             ]));
@@ -109,7 +109,7 @@ mod tests {
             assert!(bytes(&entry) < 2 * MOST_VALUE_BYTES);
         }
         // Nobody reads it: the table is maintained as it says.
-        let entry = cached(HashMap::from([("snowpack.notes".to_owned(), long("x"))]));
+        let entry = cached(&HashMap::from([("snowpack.notes".to_owned(), long("x"))]));
         assert!(entry.thresholds(&HashMap::new()).is_ok());
     }
 
@@ -118,7 +118,7 @@ mod tests {
         let many = |index: usize| (format!("snowpack.n{index}"), "x".repeat(MOST_VALUE_BYTES));
         let mut properties: HashMap<_, _> = (0..500).map(many).collect();
         properties.insert("snowpack.zzz".to_owned(), "1".to_owned());
-        let entry = cached(properties);
+        let entry = cached(&properties);
         assert!(bytes(&entry) < MOST_BYTES);
         assert_eq!(entry.thresholds(&HashMap::new()).unwrap_err().option, ENABLED);
         assert_eq!(entry.maintenance_enabled(), None);
