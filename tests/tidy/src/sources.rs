@@ -24,6 +24,7 @@ impl Source {
         path.starts_with("tests/")
             || path.starts_with("shared/testkit/")
             || path.contains("/tests/")
+            || path.contains("/fake/")
             || path.ends_with("tests.rs")
     }
 

@@ -53,7 +53,7 @@ impl<C: Catalog, S: Supervisor> Cleanup<'_, C, S> {
 
     async fn go_on(&self, before: &LoadedTable, removed: &[i64]) -> Result<bool, EngineError> {
         match self.search(before, removed).await {
-            Ok(Some((after, garbage))) => self.delete(&after, garbage).await.map(|()| true),
+            Ok(Some((after, garbage))) => self.clear_away(&after, garbage).await.map(|()| true),
             Ok(None) => Ok(true),
             // It had a whole slice: the next one would not come further.
             Err(EngineError::Stopped(ActionStop::OutOfTime)) if self.deadline_came() => {
@@ -71,7 +71,7 @@ impl<C: Catalog, S: Supervisor> Cleanup<'_, C, S> {
     /// cannot be told or cannot be deleted do not fail the action; its result tells of them.
     pub(crate) async fn run(&self, before: &LoadedTable, removed: &[i64]) -> Result<(), EngineError> {
         if let Some((after, garbage)) = self.search(before, removed).await? {
-            self.delete(&after, garbage).await?;
+            self.clear_away(&after, garbage).await?;
         }
         self.journal.end();
         Ok(())
@@ -108,7 +108,7 @@ impl<C: Catalog, S: Supervisor> Cleanup<'_, C, S> {
         }
     }
 
-    async fn delete(&self, table: &LoadedTable, garbage: Garbage) -> Result<(), EngineError> {
+    async fn clear_away(&self, table: &LoadedTable, garbage: Garbage) -> Result<(), EngineError> {
         if let Some(example) = &garbage.outside.example {
             let files = garbage.outside.files;
             tracing::warn!(table = %table.id, files, example, "files outside of the table's own places are left");

@@ -75,7 +75,7 @@ fn the_sweeper_needs_both_queues() {
     );
     let settings = SweeperSettings::read(&Environment::from_pairs([STORE, JOBS, dead])).unwrap();
     assert!(settings.dead_letter_queue_url.ends_with("/dead"));
-    let bad = [STORE, ("SNOWPACK_LOG", "loud=1")];
+    let bad = [STORE, ("SNOWPACK_LOG", "snowpack=loud")];
     let error = SweeperSettings::read(&Environment::from_pairs(bad)).unwrap_err();
     let expected = [JOBS.0, dead.0, "SNOWPACK_LOG"];
     assert_eq!(names(&error), expected);
