@@ -32,7 +32,7 @@ def written(lake: Catalog, point: str) -> Table:
 @pytest.mark.parametrize("point", POINTS)
 def test_a_server_killed_anywhere_ends_its_job_after_a_restart(lake: Catalog, tmp_path: Path, point: str):
     table = written(lake, point)
-    before = check.take(table)
+    before, files = check.take(table), table.data_files()
     with Server(table.catalog, tmp_path / "state", crash_at=point) as server:
         job_id = server.submit(table.name, *ACTIONS, options=OPTIONS)
         assert server.was_killed()
@@ -41,18 +41,25 @@ def test_a_server_killed_anywhere_ends_its_job_after_a_restart(lake: Catalog, tm
         job = server.wait(job_id)
         assert job["status"] == "completed", job
         assert [result["action"] for result in job["results"]] == ACTIONS
+        rewritten, expired = job["results"]
+        assert rewritten["message"].startswith("Compacted "), rewritten
+        # A result tells of both attempts.
+        numbers = expired["metrics"]
+        assert expired["message"] == f"Expired {numbers['snapshots']} snapshots", expired
+        assert numbers["snapshots"] >= len(before.snapshots), expired
+        assert numbers["data_files"] == len(files), expired
         assert job["attempt"] == 2
         status, again = server.request("POST", f"/jobs/{job_id}/cancel")
         assert status == 409, again
     check.same_rows(table, before, kept=[])
     check.sound(table)
     assert len(table.data_files()) == 2
-    # All that is left over is nothing's, and orphan removal takes it: at once what was written and never committed,
-    # and what a dead worker was still to delete once the metadata log has forgotten it.
+    # All that is left over was written and never committed: orphan removal takes it. What a dead worker was still to
+    # delete, the next one has deleted.
     age_all(table)
     orphans = removed_by_spark(table)
     assert removed_by_us(table) <= orphans
     if point in LEAVES_FILES:
         assert orphans
-    if point == "after-claim":
+    if point in ("after-claim", "mid-delete"):
         assert not orphans

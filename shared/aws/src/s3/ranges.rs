@@ -19,7 +19,7 @@ use middle::{Gap, shared};
 /// Most requests at a time: one for each range, and one for each probe, which may add a range. At tens of
 /// milliseconds each they are some hundred requests a second. S3 answers 5,500 GET, HEAD and LIST requests a second
 /// for one prefix, and the table's readers need most of them.
-pub(super) const CONCURRENCY: usize = 16;
+const CONCURRENCY: usize = 16;
 
 /// So many pages of a range are read before it is divided, and before it is divided again. A folder of few pages
 /// costs what it has to, and full pages pay for each page that two ranges read in part.
@@ -194,17 +194,14 @@ impl Range {
     fn middle(&mut self, page: &[&str]) -> Option<String> {
         let last = self.after.as_deref()?;
         let gap = Gap::between(last, &self.ceiling)?;
-        // How keys varied before they all began like the last one tells nothing of those that are left.
-        if let Some(first) = page.first()
-            && self
-                .earlier
-                .as_deref()
-                .is_none_or(|earlier| shared(earlier, last) < gap.opens())
-        {
-            self.earlier = Some((*first).to_owned());
-        }
         let varies = self.earlier.as_deref().map_or(0, |earlier| shared(earlier, last));
-        gap.middle(varies)
+        if varies >= gap.opens() {
+            return gap.middle(varies);
+        }
+        // All that is left begins like the last key: how keys varied before they did tells nothing of it.
+        let first = page.first()?;
+        self.earlier = Some((*first).to_owned());
+        gap.middle(shared(first, last))
     }
 }
 
