@@ -326,8 +326,8 @@ mod tests {
         assert_eq!(names(list), ["b", "a", "c"]);
     }
 
-    /// Whatever others gain, and whether their jobs fail: a table gets its turn before any that has it a second time
-    /// after it began to wait.
+    /// Even if others gain ten times as much and every job fails, each table gets its turn within as many runs as there
+    /// are tables.
     #[test]
     fn no_table_is_overtaken_for_ever() {
         const TABLES: usize = 12;
