@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use snowpack_domain::{CacheEntry, CacheState, SyncGeneration, TableId};
 use snowpack_telemetry::events::TABLE_CACHE_SYNCED;
 
@@ -188,19 +188,19 @@ impl<S: JobStore, T: Tables> Sync<'_, S, T> {
             .filter(|listed| is_left(listed) && may_have_changed(listed, cached.get(&listed.table)));
         let waiting: Vec<_> = waiting.map(|listed| listed.table).collect();
         let tables = self.tables;
-        let mut finds = Vec::new();
-        for table in &waiting {
-            finds.push(async move {
-                match limit.is_reached() {
-                    true => None,
-                    false => Some((table, in_time::find(tables, table).await)),
-                }
-            });
-        }
-        let mut finds = std::pin::pin!(stream::iter(finds).buffer_unordered(CONCURRENT_READS));
+        // Made as they are begun: a read not yet begun takes kilobytes too, and there may be 100,000.
+        let (mut left, mut finds) = (waiting.iter(), FuturesUnordered::new());
         let (mut read, mut changed) = (0, Vec::new());
-        while let Some(found) = finds.next().await {
-            let Some((table, found)) = found else { continue };
+        loop {
+            while finds.len() < CONCURRENT_READS
+                && !limit.is_reached()
+                && let Some(table) = left.next()
+            {
+                finds.push(async move { (table, in_time::find(tables, table).await) });
+            }
+            let Some((table, found)) = finds.next().await else {
+                break;
+            };
             read += 1;
             changed.extend(self.changed_entry(table, found, cached.remove(table)));
             if changed.len() == BATCH {
